@@ -1,0 +1,46 @@
+package idempotency
+
+import (
+	"bytes"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// Record is the outcome of a call that ran: exactly one of Reply and Err is not
+// nil. A store keeps all fields of either, except Reply.Replayed and the cause of
+// Err.
+type Record struct {
+	Reply *rpc.Reply
+	Err   *rpc.Error
+}
+
+// Clone returns a copy that shares no memory with r, without the cause of Err:
+// that is for the process in which it happened, and may hold on to anything.
+func (r *Record) Clone() *Record {
+	var c Record
+	if r.Reply != nil {
+		reply := *r.Reply
+		reply.Body = bytes.Clone(reply.Body)
+		c.Reply = &reply
+	}
+	if r.Err != nil {
+		c.Err = r.Err.WithCause(nil)
+		c.Err.Details = bytes.Clone(c.Err.Details)
+	}
+	return &c
+}
+
+// replay turns the record, which must be the caller's own, into an answer.
+func (r *Record) replay() (*rpc.Reply, error) {
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	r.Reply.Replayed = true
+	return r.Reply, nil
+}
+
+// executed says whether there is something to record: any outcome but the error that
+// says that the call did not run.
+func (r *Record) executed() bool {
+	return r.Err == nil || r.Err.Executed != rpc.ExecutedNo
+}

@@ -1,0 +1,62 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+)
+
+// Store remembers which calls run and what came of those that ran. A call is
+// claimed by Begin, and its claim ends with Complete or Abandon.
+//
+// The methods may be called by several goroutines, and return soon after ctx
+// ends. Package storetest checks what is said here.
+type Store interface {
+	// Begin claims the call for the caller, unless it is known, and says which.
+	// Of several Begins for one call, one at most is answered with New until the
+	// claim ends. The error is of type *rpc.Error where the store has a verdict
+	// of its own, such as resource_exhausted; after any error nothing is claimed.
+	Begin(ctx context.Context, key Key, fingerprint Fingerprint) (Begun, error)
+
+	// Complete records what came of the call, and ends the claim. If the claim is
+	// no longer the holder's it changes nothing and returns ErrLost, maybe
+	// wrapped. After any other error the record may or may not be stored. The
+	// store shares no memory with record once it returns.
+	Complete(ctx context.Context, token Token, record *Record) error
+
+	// Abandon ends the claim of a call that did not run, so that the next Begin
+	// is answered with New. If the claim is no longer the holder's it changes
+	// nothing and returns ErrLost.
+	Abandon(ctx context.Context, token Token) error
+}
+
+// ErrLost says that a claim is no longer the holder's: it was completed or
+// abandoned, or the store gave it to another. A holder that lost its claim must
+// not answer the call.
+var ErrLost = errors.New("idempotency: claim lost")
+
+// Token proves a claim.
+type Token struct {
+	Key   Key
+	Fence uint64 // different for each claim of the key
+}
+
+// State is what a store knows of a call.
+type State uint8
+
+const (
+	// New: nothing was known of the call; it is now the caller's to run.
+	New State = iota + 1
+	// InFlight: somebody runs it.
+	InFlight
+	// Done: it ran.
+	Done
+	// Mismatch: it runs or ran with another fingerprint. What is stored stays.
+	Mismatch
+)
+
+// Begun is the answer of Begin.
+type Begun struct {
+	State  State
+	Token  Token   // if New
+	Record *Record // if Done; the caller's own, to change as it likes
+}
