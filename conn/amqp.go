@@ -1,0 +1,221 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	opTimeout    = 10 * time.Second // for the broker to answer one synchronous method
+	closeTimeout = 5 * time.Second  // for the broker to confirm a close
+)
+
+// A session is a [Session] over amqp091-go: one connection to publish on and one to consume on, because a broker that
+// takes no messages stops reading from whoever publishes, and acknowledgements must still get through.
+type session struct {
+	addr     string
+	pub, sub *link
+	done     chan struct{}
+	control  control
+	block    atomic.Pointer[block] // nil while the broker takes messages
+
+	mu    sync.Mutex // guards cause, and that wg grows no more once there is one
+	cause error
+	wg    sync.WaitGroup // all goroutines of the session
+}
+
+// A block is one spell in which the broker takes no messages.
+type block struct {
+	reason string
+	over   chan struct{}
+}
+
+func dialSession(ctx context.Context, e endpoint, o *options) (*session, error) {
+	s := &session{addr: e.host, done: make(chan struct{}), control: newControl()}
+	var err error
+	if s.sub, err = dialLink(ctx, e, o.name+" consume", o); err != nil {
+		return nil, err
+	}
+	if s.pub, err = dialLink(ctx, e, o.name+" publish", o); err != nil {
+		s.sub.sock.Conn.Close()
+		return nil, err
+	}
+	for _, l := range []*link{s.pub, s.sub} {
+		closed := l.conn.NotifyClose(make(chan *amqp.Error, 1))
+		s.wg.Go(func() { s.watchLink(l, closed) })
+	}
+	blocked := s.pub.conn.NotifyBlocked(make(chan amqp.Blocking, 1))
+	s.wg.Go(func() { s.watchBlocked(blocked) })
+	return s, nil
+}
+
+// watchLink ends the session with its connection. It closes the socket at once: the library gets to that only after it
+// has locked each channel, and a publish that is stuck in the socket holds such a lock.
+func (s *session) watchLink(l *link, closed <-chan *amqp.Error) {
+	err, ok := <-closed
+	l.sock.Conn.Close()
+	if ok {
+		s.die(fromLibrary(err))
+	} else {
+		s.die(ErrClosed)
+	}
+}
+
+func (s *session) watchBlocked(blocked <-chan amqp.Blocking) {
+	for b := range blocked {
+		if old := s.block.Load(); b.Active && old == nil {
+			s.block.Store(&block{reason: b.Reason, over: make(chan struct{})})
+		} else if !b.Active && old != nil {
+			s.block.Store(nil)
+			close(old.over)
+		}
+	}
+	if b := s.block.Load(); b != nil { // the session is over
+		close(b.over)
+	}
+}
+
+// start runs f on a goroutine of the session, unless the session is over.
+func (s *session) start(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return false
+	}
+	s.wg.Go(f)
+	return true
+}
+
+// die ends a live session at once. On one that is over already it does nothing: a close in good order goes on.
+func (s *session) die(cause error) {
+	if s.end(cause) {
+		s.cut()
+	}
+}
+
+// end marks the session as over and reports whether it was not before: the first cause stays.
+func (s *session) end(cause error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return false
+	}
+	s.cause = cause
+	close(s.done)
+	return true
+}
+
+// cut closes the sockets, which frees whoever is stuck in the library.
+func (s *session) cut() {
+	s.pub.sock.Conn.Close()
+	s.sub.sock.Conn.Close()
+}
+
+// wait waits for the goroutines of a session that is over. Only a callback of its user that blocks can outlast ctx.
+func (s *session) wait(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() { s.wg.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+func (s *session) Done() <-chan struct{} { return s.done }
+
+func (s *session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
+func (s *session) Blocked() <-chan struct{} {
+	if b := s.block.Load(); b != nil {
+		return b.over
+	}
+	return nil
+}
+
+// closedErr is the error of an operation on a session that is over.
+func (s *session) closedErr(op string) error {
+	if cause := s.Err(); cause != nil && cause != ErrClosed {
+		return fmt.Errorf("%s: %w: %w", op, ErrClosed, cause)
+	}
+	return fmt.Errorf("%s: %w", op, ErrClosed)
+}
+
+func (s *session) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	if !s.end(ErrClosed) {
+		s.wait(ctx)
+		return nil
+	}
+	// The library's own deadline does not hold on a blocked connection; closing the sockets does.
+	stop := context.AfterFunc(ctx, s.cut)
+	defer stop()
+	deadline, _ := ctx.Deadline()
+	subClosed := make(chan error, 1)
+	go func() { subClosed <- s.sub.close(deadline) }()
+	err := errors.Join(s.pub.close(deadline), <-subClosed)
+	s.wait(ctx)
+	if err != nil {
+		return fmt.Errorf("close session: %w", fromLibrary(err))
+	}
+	return nil
+}
+
+// call runs f, which calls synchronous methods of the library, on a goroutine of its own: they have no timeout. An
+// answer that takes longer than opTimeout costs the session its life. If ctx ends before, the caller goes, and undo, if
+// any, reverts what f has done.
+func (s *session) call(ctx context.Context, op string, f func() error, undo func()) error {
+	result := make(chan error)
+	started := s.start(func() {
+		watchdog := time.AfterFunc(opTimeout, func() { s.die(fmt.Errorf("%s: no answer within %v", op, opTimeout)) })
+		err := f()
+		watchdog.Stop()
+		select {
+		case result <- err:
+		case <-ctx.Done():
+			if err == nil && undo != nil {
+				undo()
+			}
+		}
+	})
+	if !started {
+		return s.closedErr(op)
+	}
+	select {
+	case err := <-result:
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, amqp.ErrClosed) {
+			return s.closedErr(op)
+		}
+		return fmt.Errorf("%s: %w", op, fromLibrary(err))
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", op, ctx.Err())
+	}
+}
+
+// fromLibrary turns an error of the library into one of ours.
+func fromLibrary(err error) error {
+	var e *amqp.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e == nil || e == amqp.ErrClosed:
+		return ErrClosed
+	case e.Server:
+		return &Error{Code: e.Code, Reason: e.Reason}
+	default:
+		return fmt.Errorf("connection lost: %s", e.Reason)
+	}
+}

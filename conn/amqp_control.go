@@ -1,0 +1,95 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// control is the channel for declaring and inspecting. A channel takes one synchronous method at a time, and the broker
+// closes it with each refusal: it is opened anew for the next. It is on the consuming connection: the broker does not
+// answer a synchronous method on a blocked one, and an exclusive queue belongs to the connection that consumes it.
+type control struct {
+	turn chan struct{} // holds one token; who has it owns ch
+	ch   *amqp.Channel
+}
+
+func newControl() control {
+	c := control{turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	return c
+}
+
+// do runs f with the control channel.
+func (s *session) do(ctx context.Context, op string, f func(ch *amqp.Channel) error) error {
+	select {
+	case <-s.control.turn:
+	case <-s.done:
+		return s.closedErr(op)
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", op, ctx.Err())
+	}
+	return s.call(ctx, op, func() (err error) {
+		defer func() { s.control.turn <- struct{}{} }()
+		c := &s.control
+		if c.ch == nil || c.ch.IsClosed() {
+			if c.ch, err = s.sub.conn.Channel(); err != nil {
+				return err
+			}
+		}
+		return f(c.ch)
+	}, nil)
+}
+
+func (s *session) DeclareExchange(ctx context.Context, e Exchange) error {
+	return s.do(ctx, "declare exchange "+e.Name, func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclare(e.Name, e.Kind, e.Durable, false, false, false, nil)
+	})
+}
+
+func (s *session) DeclareQueue(ctx context.Context, q Queue) (info QueueInfo, err error) {
+	got := make(chan amqp.Queue, 1)
+	err = s.do(ctx, "declare queue "+q.Name, func(ch *amqp.Channel) error {
+		r, err := ch.QueueDeclare(q.Name, q.Durable, q.AutoDelete, q.Exclusive, false, amqp.Table(q.Args))
+		got <- r
+		return err
+	})
+	return queueInfo(got, err)
+}
+
+func (s *session) InspectQueue(ctx context.Context, name string) (QueueInfo, error) {
+	got := make(chan amqp.Queue, 1)
+	err := s.do(ctx, "inspect queue "+name, func(ch *amqp.Channel) error {
+		r, err := ch.QueueDeclarePassive(name, false, false, false, false, nil)
+		got <- r
+		return err
+	})
+	return queueInfo(got, err)
+}
+
+func queueInfo(got <-chan amqp.Queue, err error) (QueueInfo, error) {
+	if err != nil {
+		return QueueInfo{}, err
+	}
+	r := <-got
+	return QueueInfo{Name: r.Name, Messages: r.Messages, Consumers: r.Consumers}, nil
+}
+
+func (s *session) BindQueue(ctx context.Context, queue, exchange, key string) error {
+	return s.do(ctx, "bind queue "+queue, func(ch *amqp.Channel) error {
+		return ch.QueueBind(queue, key, exchange, false, nil)
+	})
+}
+
+func (s *session) DeleteQueue(ctx context.Context, name string) error {
+	err := s.do(ctx, "delete queue "+name, func(ch *amqp.Channel) error {
+		_, err := ch.QueueDelete(name, false, false, false)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}

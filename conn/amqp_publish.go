@@ -1,0 +1,206 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// A publisher has one channel with confirms and one without, and nothing but publishes is ever sent on either: a
+// synchronous method beside a publish breaks the order of frames, which costs the connection.
+type publisher struct {
+	s        *session
+	plain    *amqp.Channel
+	confirm  *amqp.Channel
+	onReturn func(*Return)
+
+	mu      sync.Mutex // guards what follows
+	waiting map[uint64]func(ok bool)
+	early   map[uint64]bool // verdicts that came before Publish had its turn again
+}
+
+func (s *session) OpenPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error) {
+	p := &publisher{s: s, onReturn: onReturn, waiting: make(map[uint64]func(bool)), early: make(map[uint64]bool)}
+	err := s.call(ctx, "open publisher", p.open, p.close)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *publisher) open() (err error) {
+	if p.plain, err = p.s.pub.conn.Channel(); err != nil {
+		return err
+	}
+	if p.confirm, err = p.s.pub.conn.Channel(); err != nil {
+		return err
+	}
+	if err = p.confirm.Confirm(false); err != nil {
+		return err
+	}
+	for _, ch := range []*amqp.Channel{p.plain, p.confirm} {
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		returns := ch.NotifyReturn(make(chan amqp.Return, 64))
+		var confirms chan amqp.Confirmation
+		if ch == p.confirm {
+			confirms = ch.NotifyPublish(make(chan amqp.Confirmation, 64))
+		}
+		p.s.start(func() {
+			p.listen(returns, confirms)
+			if err, ok := <-closed; ok {
+				p.s.die(fromLibrary(err))
+			}
+		})
+	}
+	return nil
+}
+
+func (p *publisher) close() {
+	p.plain.Close()
+	p.confirm.Close()
+}
+
+// listen drains the notifications of one channel until it closes. The broker returns a message before it confirms it,
+// but the library hands the two over separately: all returns that are there go first.
+func (p *publisher) listen(returns <-chan amqp.Return, confirms <-chan amqp.Confirmation) {
+	for returns != nil || confirms != nil {
+		select {
+		case r, ok := <-returns:
+			if !ok {
+				returns = nil
+				continue
+			}
+			p.onReturn(fromReturn(&r))
+		case c, ok := <-confirms:
+			if !ok {
+				confirms = nil
+				continue
+			}
+			p.drain(returns)
+			p.confirmed(c)
+		}
+	}
+}
+
+func (p *publisher) drain(returns <-chan amqp.Return) {
+	for {
+		select {
+		case r, ok := <-returns:
+			if !ok {
+				return
+			}
+			p.onReturn(fromReturn(&r))
+		default:
+			return
+		}
+	}
+}
+
+func (p *publisher) confirmed(c amqp.Confirmation) {
+	p.mu.Lock()
+	call := p.waiting[c.DeliveryTag]
+	if call == nil {
+		p.early[c.DeliveryTag] = c.Ack
+	}
+	delete(p.waiting, c.DeliveryTag)
+	p.mu.Unlock()
+	if call != nil {
+		call(c.Ack)
+	}
+}
+
+// await registers who waits for the confirmation of tag.
+func (p *publisher) await(tag uint64, confirmed func(ok bool)) {
+	p.mu.Lock()
+	ok, early := p.early[tag]
+	if early {
+		delete(p.early, tag)
+	} else {
+		p.waiting[tag] = confirmed
+	}
+	p.mu.Unlock()
+	if early {
+		confirmed(ok)
+	}
+}
+
+func (p *publisher) Publish(m *Message, confirmed func(ok bool)) error {
+	size, err := m.check()
+	if err != nil {
+		return err
+	}
+	if limit := p.s.pub.conn.Config.FrameSize - 512; limit > 0 && size > limit {
+		return fmt.Errorf("%w: properties and headers have %d bytes, the broker's frames hold %d", ErrInvalid, size, limit)
+	}
+	if b := p.s.block.Load(); b != nil {
+		return fmt.Errorf("publish: %w: %s", ErrBlocked, b.reason)
+	}
+	if p.s.Err() != nil {
+		return p.s.closedErr("publish")
+	}
+	ch := p.plain
+	if confirmed != nil {
+		ch = p.confirm
+	}
+	pending, err := ch.PublishWithDeferredConfirm(m.Exchange, m.Key, m.Mandatory, false, toPublishing(m))
+	switch {
+	case errors.Is(err, amqp.ErrClosed):
+		return p.s.closedErr("publish")
+	case err != nil:
+		err = fmt.Errorf("publish: %w", fromLibrary(err))
+		p.s.die(err)
+		return err
+	}
+	if confirmed != nil {
+		p.await(pending.DeliveryTag, confirmed)
+	}
+	return nil
+}
+
+func toPublishing(m *Message) amqp.Publishing {
+	p := amqp.Publishing{
+		Headers:         amqp.Table(m.Headers),
+		ContentType:     m.ContentType,
+		ContentEncoding: m.ContentEncoding,
+		DeliveryMode:    amqp.Transient,
+		Priority:        m.Priority,
+		CorrelationId:   m.CorrelationID,
+		ReplyTo:         m.ReplyTo,
+		Expiration:      m.Expiration,
+		MessageId:       m.MessageID,
+		Timestamp:       m.Timestamp,
+		Type:            m.Type,
+		UserId:          m.UserID,
+		AppId:           m.AppID,
+		Body:            m.Body,
+	}
+	if m.Persistent {
+		p.DeliveryMode = amqp.Persistent
+	}
+	return p
+}
+
+func fromReturn(r *amqp.Return) *Return {
+	return &Return{Code: int(r.ReplyCode), Reason: r.ReplyText, Message: Message{
+		Exchange:        r.Exchange,
+		Key:             r.RoutingKey,
+		Mandatory:       true,
+		Persistent:      r.DeliveryMode == amqp.Persistent,
+		ContentType:     r.ContentType,
+		ContentEncoding: r.ContentEncoding,
+		CorrelationID:   r.CorrelationId,
+		ReplyTo:         r.ReplyTo,
+		MessageID:       r.MessageId,
+		Type:            r.Type,
+		UserID:          r.UserId,
+		AppID:           r.AppId,
+		Expiration:      r.Expiration,
+		Priority:        r.Priority,
+		Timestamp:       r.Timestamp,
+		Headers:         r.Headers,
+		Body:            r.Body,
+	}}
+}

@@ -1,0 +1,208 @@
+package conn_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+)
+
+const heartbeat = time.Second
+
+// Whoever waits for a broker that has gone silent is freed within two heartbeats: a publish that is stuck in the socket, a
+// synchronous method, and Close.
+func TestSilentBroker(t *testing.T) {
+	tests := []struct {
+		name   string
+		silent func(t *testing.T) (url string, silence, speak func())
+	}{
+		{"half-open connection", func(t *testing.T) (string, func(), func()) {
+			p := proxy(t, testbroker.URL(t))
+			return p.URL(), p.Hold, p.Release
+		}},
+		{"frozen broker", func(t *testing.T) (string, func(), func()) {
+			n := testbroker.OwnNode(t)
+			return n.URL(), func() { must(t, n.Pause()) }, func() { must(t, n.Resume()) }
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			url, silence, speak := tt.silent(t)
+			m := open(t, url, conn.WithHeartbeat(heartbeat))
+			s := session(t, m)
+			p := publisher(t, s)
+			silence()
+			stuck := after(func() {
+				m := &conn.Message{Key: "nobody", Body: make([]byte, 1<<20)}
+				for p.Publish(m, nil) == nil { // until the buffers are full, and then until it is freed
+				}
+			})
+			waits := after(func() {
+				if _, err := s.InspectQueue(t.Context(), "nobody"); err == nil || errors.Is(err, conn.ErrNotFound) {
+					t.Errorf("got %v, want an error of the connection", err)
+				}
+			})
+			within(t, "publish", 2*heartbeat+time.Second/2, stuck)
+			within(t, "inspect", 2*heartbeat+time.Second/2, waits)
+			within(t, "session", 2*heartbeat+time.Second/2, s.Done())
+			speak()
+			session(t, m)
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCloseOnSilentBroker(t *testing.T) {
+	p := proxy(t, testbroker.URL(t))
+	m := open(t, p.URL(), conn.WithHeartbeat(heartbeat))
+	s := session(t, m)
+	pub := publisher(t, s)
+	p.Hold()
+	stuck := after(func() {
+		for pub.Publish(&conn.Message{Key: "nobody", Body: make([]byte, 1<<20)}, nil) == nil {
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	within(t, "close", time.Second, after(func() { m.Close(ctx) }))
+	within(t, "publish", time.Second, stuck)
+}
+
+// An alarm of the broker stops publishing, and nothing else.
+func TestBlockedBroker(t *testing.T) {
+	n := testbroker.OwnNode(t)
+	m := open(t, n.URL())
+	s := session(t, m)
+	p := publisher(t, s)
+	q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+	must(t, err)
+	got := make(chan *conn.Delivery, 16)
+	_, err = s.Consume(t.Context(), conn.Consume{Queue: q.Name, Prefetch: 16}, func(d *conn.Delivery) { got <- d })
+	must(t, err)
+	must(t, p.Publish(&conn.Message{Key: q.Name}, nil))
+	before := <-got
+
+	alarm(t, n, "0.0000001")
+	blocked := after(func() { // it takes effect on the next publish, or the one after it
+		for p.Publish(&conn.Message{Key: q.Name}, nil) == nil {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	within(t, "blocked", 5*time.Second, blocked)
+	err = p.Publish(&conn.Message{Key: q.Name}, nil)
+	if !errors.Is(err, conn.ErrBlocked) || !conn.NotSent(err) {
+		t.Errorf("got %v, want blocked, not sent", err)
+	}
+	unblocked := s.Blocked()
+	if unblocked == nil {
+		t.Fatal("Blocked says that the broker takes messages")
+	}
+	must(t, before.Ack())
+	if _, err := s.InspectQueue(t.Context(), q.Name); err != nil {
+		t.Errorf("inspect while blocked: %v", err)
+	}
+	alarm(t, n, "0.6")
+	within(t, "unblocked", 5*time.Second, unblocked)
+	must(t, p.Publish(&conn.Message{Key: q.Name}, nil))
+
+	alarm(t, n, "0.0000001")
+	within(t, "blocked again", 5*time.Second, after(func() {
+		for s.Blocked() == nil && p.Publish(&conn.Message{Key: q.Name}, nil) == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	within(t, "close while blocked", 2*time.Second, after(func() { m.Close(ctx) }))
+}
+
+func alarm(t *testing.T, n *chaos.Node, watermark string) {
+	t.Helper()
+	_, err := n.Ctl(t.Context(), "set_vm_memory_high_watermark", watermark)
+	must(t, err)
+}
+
+func TestBrokerRestart(t *testing.T) {
+	n := testbroker.OwnNode(t)
+	m := open(t, n.URL())
+	s := session(t, m)
+	must(t, n.Kill())
+	within(t, "end of the session", 5*time.Second, s.Done())
+	must(t, n.Start(t.Context()))
+	if next := session(t, m); next == s {
+		t.Error("the dead session was handed out again")
+	}
+	must(t, n.Stop(t.Context()))
+	must(t, n.Start(t.Context()))
+	session(t, m)
+}
+
+// A broker that ends a consumer leaves channel and connection open: that is noticed, and costs the session.
+func TestQueueDeletedUnderConsumer(t *testing.T) {
+	m := open(t, testbroker.URL(t))
+	s := session(t, m)
+	name := "deleted-under-consumer"
+	_, err := s.DeclareQueue(t.Context(), conn.Queue{Name: name, Durable: true})
+	must(t, err)
+	_, err = s.Consume(t.Context(), conn.Consume{Queue: name, Prefetch: 1}, func(*conn.Delivery) {})
+	must(t, err)
+	must(t, s.DeleteQueue(t.Context(), name))
+	within(t, "end of the session", 5*time.Second, s.Done())
+	if err := s.Err(); !strings.Contains(err.Error(), name) {
+		t.Errorf("got the cause %v, want one that names the queue", err)
+	}
+}
+
+// Header names and values of a peer can hold anything: what we send is checked first, since the broker would end the
+// connection.
+func TestInvalidMessagesNeverLeave(t *testing.T) {
+	m := open(t, testbroker.URL(t))
+	s := session(t, m)
+	p := publisher(t, s)
+	long := strings.Repeat("x", 256)
+	for name, msg := range map[string]*conn.Message{
+		"exchange":         {Exchange: long},
+		"routing key":      {Key: long},
+		"content type":     {ContentType: long},
+		"encoding":         {ContentEncoding: long},
+		"correlation id":   {CorrelationID: long},
+		"reply-to":         {ReplyTo: long},
+		"message id":       {MessageID: long},
+		"type":             {Type: long},
+		"user id":          {UserID: long},
+		"app id":           {AppID: long},
+		"header name":      {Headers: map[string]any{long: "x"}},
+		"header type":      {Headers: map[string]any{"x": 1}},
+		"header list type": {Headers: map[string]any{"x": []any{struct{}{}}}},
+		"headers too long": {Headers: map[string]any{"x": strings.Repeat("x", 200_000)}},
+		"expiration text":  {Expiration: "soon"},
+		"expiration sign":  {Expiration: "-1"},
+		"expiration years": {Expiration: "315360000001"},
+	} {
+		err := p.Publish(msg, nil)
+		if !errors.Is(err, conn.ErrInvalid) || !conn.NotSent(err) {
+			t.Errorf("%s: got %v, want invalid, not sent", name, err)
+		}
+	}
+	done := make(chan struct{})
+	must(t, p.Publish(&conn.Message{
+		Key: strings.Repeat("k", 255), CorrelationID: strings.Repeat("c", 255), Expiration: "315360000000",
+		Headers: map[string]any{"s": strings.Repeat("x", 60_000), "i": int64(1), "b": true, "f": 1.5, "n": nil,
+			"t": time.Unix(1, 0), "bytes": []byte("x"), "list": []any{"a", int64(2)}},
+	}, func(bool) { close(done) }))
+	within(t, "confirm", 5*time.Second, done)
+	if err := s.Err(); err != nil {
+		t.Errorf("the session died: %v", err)
+	}
+}

@@ -1,0 +1,218 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+const (
+	stableAfter = 30 * time.Second // a session that lived this long resets the backoff
+	slowRetry   = 5 * time.Second  // the least mean wait after a refusal: more tries will not help, and may lock the user out
+)
+
+// A Manager keeps one session alive for all its users. Make it with [Open].
+type Manager struct {
+	endpoints []endpoint
+	opts      options
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when run has returned
+
+	mu       sync.Mutex // guards what follows
+	state    State
+	live     *session      // nil unless connected
+	changed  chan struct{} // closed and replaced with each new state
+	watchers map[chan State]struct{}
+}
+
+// Open starts a manager for the broker at url, or for a cluster: several URLs, separated by commas, that are tried in
+// random order. It waits for the first session; if ctx ends before, the error is [ErrNotConnected] with the reason, and
+// nothing is left running. A URL or option that cannot be right is an error at once.
+func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
+	o := options{
+		name:       filepath.Base(os.Args[0]),
+		log:        slog.Default(),
+		heartbeat:  10 * time.Second,
+		minBackoff: 100 * time.Millisecond,
+		maxBackoff: 15 * time.Second,
+	}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.dial == nil {
+		o.dial = defaultDial(o.heartbeat)
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	endpoints, err := parseURLs(url)
+	if err != nil {
+		return nil, err
+	}
+	run, cancel := context.WithCancel(context.Background())
+	m := &Manager{
+		endpoints: endpoints,
+		opts:      o,
+		cancel:    cancel,
+		done:      make(chan struct{}),
+		state:     State{Phase: Connecting, Since: time.Now()},
+		changed:   make(chan struct{}),
+		watchers:  make(map[chan State]struct{}),
+	}
+	go m.run(run)
+	if o.background {
+		return m, nil
+	}
+	if _, err := m.Session(ctx); err != nil {
+		m.Close(ctx)
+		return nil, err
+	}
+	return m, nil
+}
+
+// Session returns the live session, or waits for one until ctx ends. See [Connector].
+func (m *Manager) Session(ctx context.Context) (Session, error) {
+	for {
+		m.mu.Lock()
+		live, state, changed := m.live, m.state, m.changed
+		m.mu.Unlock()
+		if state.Phase == Closed {
+			return nil, fmt.Errorf("%w: manager is closed", ErrNotConnected)
+		}
+		if live != nil && live.Err() == nil {
+			return live, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			if state.Err == nil {
+				return nil, fmt.Errorf("%w: %w", ErrNotConnected, ctx.Err())
+			}
+			return nil, fmt.Errorf("%w: %w", ErrNotConnected, state.Err)
+		}
+	}
+}
+
+// Dial opens a session for the caller alone, trying each URL once. See [Connector].
+func (m *Manager) Dial(ctx context.Context) (Session, error) {
+	s, err := m.dialAny(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	return s, nil
+}
+
+// Close ends the live session and stops dialing. It returns when ctx ends at the latest, with nothing left running.
+func (m *Manager) Close(ctx context.Context) error {
+	m.cancel()
+	<-m.done // run only waits for what its context ends
+	m.mu.Lock()
+	live := m.live
+	m.mu.Unlock()
+	m.set(State{Phase: Closed}, nil)
+	if live == nil {
+		return nil
+	}
+	return live.Close(ctx)
+}
+
+// run is the life of the manager: dial, hand out, wait for the end, again.
+func (m *Manager) run(ctx context.Context) {
+	defer close(m.done)
+	wait := newBackoff(m.opts.minBackoff, m.opts.maxBackoff)
+	for {
+		s := m.connect(ctx, wait)
+		if s == nil {
+			return
+		}
+		born := time.Now()
+		m.set(State{Phase: Connected, Addr: s.addr}, s)
+		m.opts.log.Info("connected", "broker", s.addr)
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+			return // Close ends the session
+		}
+		if time.Since(born) >= stableAfter {
+			wait.Reset()
+		}
+		m.opts.log.Warn("session lost", "broker", s.addr, "err", s.Err(), "after", time.Since(born).Round(time.Millisecond))
+		m.set(State{Phase: Connecting, Err: s.Err()}, nil)
+		if !sleep(ctx, wait.NextBackOff()) {
+			return
+		}
+	}
+}
+
+// connect dials until it has a session. It returns nil when ctx has ended.
+func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
+	for attempt := 1; ; attempt++ {
+		s, err := m.dialAny(ctx)
+		if err == nil {
+			return s
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		m.set(State{Phase: Connecting, Err: err, Attempt: attempt}, nil)
+		delay := wait.NextBackOff()
+		if errors.Is(err, ErrRefused) {
+			delay = max(delay, slowRetry/2+rand.N(slowRetry))
+			m.opts.log.Error("broker refuses the connection: check user, password, virtual host and limits",
+				"err", err, "attempt", attempt, "retry", delay.Round(time.Millisecond))
+		} else {
+			m.opts.log.Warn("cannot connect", "err", err, "attempt", attempt, "retry", delay.Round(time.Millisecond))
+		}
+		if !sleep(ctx, delay) {
+			return nil
+		}
+	}
+}
+
+// dialAny tries each URL once, in random order, so that the clients of a cluster spread and none insists on a dead node.
+func (m *Manager) dialAny(ctx context.Context) (*session, error) {
+	var errs []error
+	for _, i := range rand.Perm(len(m.endpoints)) {
+		s, err := dialSession(ctx, m.endpoints[i], &m.opts)
+		if err == nil {
+			return s, nil
+		}
+		errs = append(errs, fmt.Errorf("connect to %s: %w", m.endpoints[i], err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// newBackoff makes full jitter: a random wait between zero and a limit that doubles from min to max. The library draws
+// from an interval around a mean, so it is given half of the limits as the mean and all of it as the deviation.
+// See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+func newBackoff(min, max time.Duration) *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(min/2),
+		backoff.WithMaxInterval(max/2),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMaxElapsedTime(0),
+	)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

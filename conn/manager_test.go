@@ -1,0 +1,277 @@
+package conn_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+)
+
+// logs is what a manager has said.
+type logs struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+var quiet = conn.WithLogger(slog.New(slog.DiscardHandler))
+
+func open(t *testing.T, url string, opts ...conn.Option) *conn.Manager {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	m, err := conn.Open(ctx, url, append([]conn.Option{quiet, conn.WithBackoff(time.Millisecond, 100*time.Millisecond)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		m.Close(ctx)
+	})
+	return m
+}
+
+func session(t *testing.T, c conn.Connector) conn.Session {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := c.Session(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func publisher(t *testing.T, s conn.Session) conn.Publisher {
+	t.Helper()
+	p, err := s.OpenPublisher(t.Context(), func(*conn.Return) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func proxy(t *testing.T, url string) *chaos.Proxy {
+	t.Helper()
+	p, err := chaos.NewProxy(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// within fails the test unless done is closed in time.
+func within(t *testing.T, what string, limit time.Duration, done <-chan struct{}) {
+	t.Helper()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		t.Fatalf("%s: not within %v", what, limit)
+	}
+}
+
+// after runs f and returns a channel that is closed when it has returned.
+func after(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	return done
+}
+
+func TestOpenWaitsForTheBroker(t *testing.T) {
+	broker := proxy(t, testbroker.URL(t))
+	broker.Refuse()
+
+	// Nobody listens: Open goes on until its context ends, and says why.
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := conn.Open(ctx, broker.URL(), quiet, conn.WithBackoff(time.Millisecond, 10*time.Millisecond))
+	if !errors.Is(err, conn.ErrNotConnected) || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("got %v, want not connected, connection refused", err)
+	}
+
+	// Somebody does, later.
+	m := open(t, broker.URL(), conn.WithBackgroundDial())
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := m.Session(ctx); !errors.Is(err, conn.ErrNotConnected) {
+		t.Errorf("got %v, want not connected", err)
+	}
+	if s := m.State(); s.Phase != conn.Connecting || s.Err == nil || s.Attempt == 0 {
+		t.Errorf("got state %+v, want connecting, with an error and attempts", s)
+	}
+	must(t, broker.Listen())
+	session(t, m)
+	if s := m.State(); s.Phase != conn.Connected || !strings.Contains(broker.URL(), strings.TrimPrefix(s.Addr, "amqp://")) || s.Err != nil {
+		t.Errorf("got state %+v, want connected to %s", s, broker.URL())
+	}
+}
+
+func TestRefusedIsSaidLoudlyWithoutThePassword(t *testing.T) {
+	u, err := url.Parse(testbroker.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrongPassword, wrongVhost := *u, *u
+	wrongPassword.User = url.UserPassword("guest", "s3cret")
+	wrongVhost.User, wrongVhost.Path = url.UserPassword("guest", "guest"), "/nowhere"
+	for _, tt := range []struct {
+		name, url string
+		wait      time.Duration // the broker takes its time to refuse a password
+	}{
+		{"password", wrongPassword.String(), 5 * time.Second},
+		{"virtual host", wrongVhost.String(), time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var said logs
+			log := slog.New(slog.NewTextHandler(&said, nil))
+			ctx, cancel := context.WithTimeout(t.Context(), tt.wait)
+			defer cancel()
+			_, err := conn.Open(ctx, tt.url, conn.WithLogger(log), conn.WithBackoff(time.Millisecond, 10*time.Millisecond))
+			if !errors.Is(err, conn.ErrRefused) {
+				t.Errorf("got %v, want refused", err)
+			}
+			if !strings.Contains(said.String(), "level=ERROR") {
+				t.Errorf("no error in the log:\n%s", said.String())
+			}
+			if n := strings.Count(said.String(), "level="); n > 2 {
+				t.Errorf("%d dials in %v: after a refusal more will not help", n, tt.wait)
+			}
+			if strings.Contains(said.String()+err.Error(), "s3cret") {
+				t.Error("the password is shown")
+			}
+		})
+	}
+}
+
+func TestSecondURLServesWhenTheFirstIsDead(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := dead.Addr().String()
+	dead.Close()
+	for range 5 { // the order is random
+		m := open(t, "amqp://"+addr+","+testbroker.URL(t), conn.WithBackoff(time.Minute, time.Minute))
+		session(t, m)
+	}
+}
+
+// A peer that takes the connection and never says anything, or says something else, must not hold up a dial.
+func TestStrangePeers(t *testing.T) {
+	for name, greet := range map[string]string{"silent": "", "HTTP": "HTTP/1.1 400 Bad Request\r\n\r\n", "closes": "close"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			t.Cleanup(func() { l.Close(); wg.Wait() })
+			wg.Go(func() {
+				var conns []net.Conn
+				defer func() {
+					for _, c := range conns {
+						c.Close()
+					}
+				}()
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					if greet == "close" {
+						c.Close()
+						continue
+					}
+					c.Write([]byte(greet))
+					conns = append(conns, c)
+				}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			within(t, "open", 3*time.Second, after(func() {
+				m, err := conn.Open(ctx, "amqp://"+l.Addr().String(), quiet)
+				if !errors.Is(err, conn.ErrNotConnected) {
+					t.Errorf("got %v, want not connected", err)
+				}
+				if errors.Is(err, conn.ErrRefused) {
+					t.Errorf("got %v, which blames the credentials", err)
+				}
+				if m != nil {
+					t.Error("got a manager with the error")
+				}
+			}))
+		})
+	}
+}
+
+func TestWatch(t *testing.T) {
+	p := proxy(t, testbroker.URL(t))
+	m := open(t, p.URL())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	states := m.Watch(ctx)
+	if s := <-states; s.Phase != conn.Connected {
+		t.Errorf("got %v, want connected", s.Phase)
+	}
+	first := session(t, m)
+	p.Cut()
+	within(t, "end of the session", 5*time.Second, first.Done())
+	if first.Err() == nil {
+		t.Error("the session ended without a cause")
+	}
+	seen := map[conn.Phase]bool{}
+	for s := range states {
+		seen[s.Phase] = true
+		if s.Phase == conn.Connected {
+			break
+		}
+		if s.Err == nil {
+			t.Errorf("got %+v, want the reason", s)
+		}
+	}
+	if second := session(t, m); second == first {
+		t.Error("the dead session was handed out again")
+	}
+	m.Close(t.Context())
+	for s := range states {
+		if seen[s.Phase] = true; s.Phase == conn.Closed {
+			break
+		}
+	}
+	if !seen[conn.Closed] {
+		t.Error("closing was not announced")
+	}
+	cancel()
+	for range states { // ends, or the test does not
+	}
+	if _, err := m.Session(t.Context()); !errors.Is(err, conn.ErrNotConnected) {
+		t.Errorf("after Close: got %v, want not connected", err)
+	}
+}
