@@ -9,6 +9,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -38,12 +39,15 @@ type block struct {
 
 func dialSession(ctx context.Context, e endpoint, o *options) (*session, error) {
 	s := &session{addr: e.host, done: make(chan struct{}), control: newControl()}
-	var err error
-	if s.sub, err = dialLink(ctx, e, o.name+" consume", o); err != nil {
-		return nil, err
-	}
-	if s.pub, err = dialLink(ctx, e, o.name+" publish", o); err != nil {
-		s.sub.sock.Conn.Close()
+	var both errgroup.Group
+	both.Go(func() (err error) { s.pub, err = dialLink(ctx, e, o.name+" publish", o); return err })
+	both.Go(func() (err error) { s.sub, err = dialLink(ctx, e, o.name+" consume", o); return err })
+	if err := both.Wait(); err != nil {
+		for _, l := range []*link{s.pub, s.sub} {
+			if l != nil {
+				l.sock.Conn.Close()
+			}
+		}
 		return nil, err
 	}
 	for _, l := range []*link{s.pub, s.sub} {
@@ -145,7 +149,7 @@ func (s *session) Blocked() <-chan struct{} {
 // closedErr is the error of an operation on a session that is over.
 func (s *session) closedErr(op string) error {
 	if cause := s.Err(); cause != nil && cause != ErrClosed {
-		return fmt.Errorf("%s: %w: %w", op, ErrClosed, cause)
+		return fmt.Errorf("%s: %w: %v", op, ErrClosed, cause) // not %w: that nothing was found, say, ended the session, not op
 	}
 	return fmt.Errorf("%s: %w", op, ErrClosed)
 }

@@ -130,7 +130,7 @@ func (k *consumer) fromLibrary(d *amqp.Delivery, settle func(tag uint64, ack, re
 		Expiration:      d.Expiration,
 		Priority:        d.Priority,
 		Timestamp:       d.Timestamp,
-		Headers:         d.Headers,
+		Headers:         headers(d.Headers),
 		Body:            d.Body,
 	}
 	if settle == nil {
@@ -138,4 +138,27 @@ func (k *consumer) fromLibrary(d *amqp.Delivery, settle func(tag uint64, ack, re
 	}
 	tag := d.DeliveryTag
 	return NewDelivery(m, d.Redelivered, func(ack, requeue bool) error { return settle(tag, ack, requeue) })
+}
+
+// headers hides the library's type for tables inside of tables, such as those of x-death.
+func headers(t amqp.Table) map[string]any {
+	for name, value := range t {
+		switch value.(type) {
+		case amqp.Table, []any:
+			t[name] = plain(value)
+		}
+	}
+	return t
+}
+
+func plain(value any) any {
+	switch v := value.(type) {
+	case amqp.Table:
+		return map[string]any(headers(v))
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	}
+	return value
 }

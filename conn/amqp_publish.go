@@ -23,6 +23,9 @@ type publisher struct {
 }
 
 func (s *session) OpenPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error) {
+	if onReturn == nil {
+		onReturn = func(*Return) {}
+	}
 	p := &publisher{s: s, onReturn: onReturn, waiting: make(map[uint64]func(bool)), early: make(map[uint64]bool)}
 	err := s.call(ctx, "open publisher", p.open, p.close)
 	if err != nil {
@@ -122,8 +125,8 @@ func (p *publisher) await(tag uint64, confirmed func(ok bool)) {
 		p.waiting[tag] = confirmed
 	}
 	p.mu.Unlock()
-	if early {
-		confirmed(ok)
+	if early { // not here: the caller may hold a lock around Publish
+		p.s.start(func() { confirmed(ok) })
 	}
 }
 
@@ -200,7 +203,7 @@ func fromReturn(r *amqp.Return) *Return {
 		Expiration:      r.Expiration,
 		Priority:        r.Priority,
 		Timestamp:       r.Timestamp,
-		Headers:         r.Headers,
+		Headers:         headers(r.Headers),
 		Body:            r.Body,
 	}}
 }

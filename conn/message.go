@@ -25,7 +25,7 @@ type Message struct {
 	Expiration      string // milliseconds in decimal digits; "" for none, "0" for: now or never
 	Priority        uint8
 	Timestamp       time.Time      // whole seconds on the wire
-	Headers         map[string]any // string, bool, int64, float64, []byte, time.Time, nil, and []any of them
+	Headers         map[string]any // string, bool, int64, float64, []byte, time.Time, nil, and []any of them; others only come in
 	Body            []byte
 }
 

@@ -16,8 +16,8 @@ type Connector interface {
 // a channel, a consumer cancelled by the broker) it dies whole, Done is closed, and Err tells the cause.
 // All methods are safe for concurrent use and return within their timeouts, whatever the network does.
 type Session interface {
-	// OpenPublisher opens a publisher. onReturn receives each mandatory message that found no queue, before its
-	// confirmation if it has one. It runs on the session's own goroutine and must not block.
+	// OpenPublisher opens a publisher. onReturn, which may be nil, receives each mandatory message that found no queue,
+	// before its confirmation if it has one. It runs on the session's own goroutine and must not block.
 	OpenPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error)
 
 	// Consume starts a consumer. handle receives its deliveries one after the other, in order, on the consumer's own
@@ -48,7 +48,7 @@ type Session interface {
 	// Done is closed when the session is over.
 	Done() <-chan struct{}
 
-	// Err is nil while the session lives, then the one cause of its end.
+	// Err is nil while the session lives, then the one cause of its end: ErrClosed if that was Close.
 	Err() error
 
 	// Close ends the session: what was written reaches the broker, and the sockets are closed by the time ctx ends at the
@@ -70,7 +70,7 @@ type Publisher interface {
 // A Consumer is a running consumer of a queue.
 type Consumer interface {
 	// Cancel asks the broker for no more deliveries and waits until those on the way have been handled. They can still be
-	// acknowledged afterwards.
+	// acknowledged afterwards. It must not be called by the handler that it waits for. A second Cancel does nothing.
 	Cancel(ctx context.Context) error
 }
 

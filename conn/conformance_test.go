@@ -1,0 +1,15 @@
+package conn_test
+
+import (
+	"testing"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/conn/conntest/conformance"
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+)
+
+func TestConformance(t *testing.T) {
+	conformance.Run(t, func(t *testing.T) (a, b conn.Connector) {
+		return open(t, testbroker.URL(t)), open(t, testbroker.URL(t))
+	})
+}

@@ -1,0 +1,170 @@
+package conformance
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+)
+
+var publishing = []testCase{
+	{"all properties arrive", func(t *testing.T, a, b *peer) {
+		q := a.queue(conn.Queue{})
+		now := time.Unix(1700000000, 123)
+		sent := conn.Message{
+			Key: q, Mandatory: true, Persistent: true, ContentType: "text/plain", ContentEncoding: "identity", CorrelationID: "c",
+			ReplyTo: "r", MessageID: "m", Type: "t", AppID: "app", Expiration: "600000", Priority: 3, Timestamp: now,
+			Headers: map[string]any{
+				"s": "text", "b": true, "i": int64(1) << 40, "f": 1.5, "nil": nil, "t": now,
+				"bytes": []byte{0, 1}, "list": []any{"x", int64(2)},
+			},
+			Body: []byte("body"),
+		}
+		want := sent
+		want.Mandatory = false // a part of publishing, not of the message
+		want.Body = []byte("body")
+		want.Timestamp = time.Unix(now.Unix(), 0)
+		want.Headers = map[string]any{
+			"s": "text", "b": true, "i": int64(1) << 40, "f": 1.5, "nil": nil, "t": want.Timestamp,
+			"bytes": []byte{0, 1}, "list": []any{"x", int64(2)},
+		}
+		b.publish(sent)
+		sent.Body[0], sent.Headers["s"] = 'X', "changed" // belongs to the caller again
+		sent.Headers["bytes"].([]byte)[0] = 'X'
+		sent.Headers["list"].([]any)[0] = "changed"
+		got := a.consume(conn.Consume{Queue: q, Prefetch: 1}).next().Message
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}},
+	{"no properties arrive as none", func(t *testing.T, a, b *peer) {
+		q := a.queue(conn.Queue{})
+		b.publish(conn.Message{Key: q, Body: []byte("x")})
+		got := a.consume(conn.Consume{Queue: q, Prefetch: 1}).next().Message
+		if want := (conn.Message{Key: q, Body: []byte("x")}); !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %#v\nwant %#v", got, want)
+		}
+	}},
+	{"unroutable mandatory message is returned, then confirmed", func(t *testing.T, a, b *peer) {
+		m := conn.Message{Key: unique(), Mandatory: true, CorrelationID: "c", Headers: map[string]any{"h": "v"}, Body: []byte("x")}
+		for range 20 {
+			returned := make(chan int, 1)
+			if err := a.Publish(&m, func(ok bool) {
+				if !ok {
+					t.Error("refused")
+				}
+				returned <- len(a.returns)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if n := receive(t, returned, "confirmation"); n != 1 {
+				t.Fatalf("%d returns before the confirmation, want 1", n)
+			}
+			r := <-a.returns
+			if r.Code != 312 || r.Reason != "NO_ROUTE" || !reflect.DeepEqual(r.Message, m) {
+				t.Errorf("got  %+v\nwant %+v", *r, m)
+			}
+		}
+	}},
+	{"unroutable mandatory message is returned without a confirmation", func(t *testing.T, a, b *peer) {
+		ok(t, a.Publish(&conn.Message{Key: unique(), Mandatory: true, Body: []byte("x")}, nil))
+		if r := receive(t, a.returns, "return"); string(r.Body) != "x" {
+			t.Errorf("got %q back, want x", r.Body)
+		}
+	}},
+	{"unroutable message is confirmed and gone", func(t *testing.T, a, b *peer) {
+		if !a.publish(conn.Message{Key: unique()}) {
+			t.Error("refused")
+		}
+		if len(a.returns) != 0 {
+			t.Error("returned, though not mandatory")
+		}
+	}},
+	{"missing exchange ends the session", func(t *testing.T, a, b *peer) {
+		confirmed := make(chan bool, 1)
+		ok(t, a.Publish(&conn.Message{Exchange: unique()}, func(ok bool) { confirmed <- ok }))
+		a.wantOver(conn.ErrNotFound)
+		err := a.Publish(&conn.Message{Key: "x"}, nil)
+		wantErr(t, "later publish", err, conn.ErrClosed)
+		if !conn.NotSent(err) {
+			t.Error("NotSent is false for it")
+		}
+		if len(confirmed) != 0 {
+			t.Error("the message was confirmed")
+		}
+		b.wantAlive()
+	}},
+	{"user id of somebody else ends the session", func(t *testing.T, a, b *peer) {
+		q := b.queue(conn.Queue{})
+		ok(t, a.Publish(&conn.Message{Key: q, UserID: unique()}, nil))
+		a.wantOver(conn.ErrPrecondition)
+		b.wantState(q, 0, 0)
+	}},
+	{"carbon copies", func(t *testing.T, a, b *peer) {
+		q1, q2, q3 := a.queue(conn.Queue{}), a.queue(conn.Queue{}), a.queue(conn.Queue{})
+		cc := []any{q2, q3, q1, unique()}
+		b.publish(conn.Message{Key: q1, Mandatory: true, Headers: map[string]any{"CC": cc}, Body: []byte("x")})
+		for _, q := range []string{q1, q2, q3} {
+			a.wantState(q, 1, 0) // one each, though q1 is named twice
+			d := a.consume(conn.Consume{Queue: q, Prefetch: 1}).want("x", false)
+			if d.Key != q1 || !reflect.DeepEqual(d.Headers["CC"], any(cc)) {
+				t.Errorf("came with key %q and CC %v, want %q, %v", d.Key, d.Headers["CC"], q1, cc)
+			}
+		}
+	}},
+	{"mandatory message with a carbon copy only is not returned", func(t *testing.T, a, b *peer) {
+		q := a.queue(conn.Queue{})
+		b.publish(conn.Message{Key: unique(), Mandatory: true, Headers: map[string]any{"CC": []any{q}}})
+		a.wantState(q, 1, 0)
+		if len(b.returns) != 0 {
+			t.Error("returned")
+		}
+	}},
+	{"carbon copies that are no list end the session", func(t *testing.T, a, b *peer) {
+		ok(t, a.Publish(&conn.Message{Key: "x", Headers: map[string]any{"CC": "y"}}, nil))
+		a.wantOver(conn.ErrPrecondition)
+	}},
+	{"message that cannot be sent", func(t *testing.T, a, b *peer) {
+		for _, m := range []conn.Message{
+			{Key: strings.Repeat("x", 256)},
+			{CorrelationID: strings.Repeat("x", 256)},
+			{Expiration: "soon"},
+			{Expiration: "-1"},
+			{Headers: map[string]any{"n": 1}},
+			{Headers: map[string]any{"h": strings.Repeat("x", 1<<20)}},
+		} {
+			err := a.Publish(&m, func(bool) { t.Error("confirmed") })
+			wantErr(t, "publish", err, conn.ErrInvalid)
+			if !conn.NotSent(err) {
+				t.Errorf("NotSent is false for %v", err)
+			}
+		}
+		a.wantAlive()
+	}},
+	{"full queue refuses", func(t *testing.T, a, b *peer) {
+		q := a.queue(conn.Queue{Args: map[string]any{"x-max-length": int64(1), "x-overflow": "reject-publish"}})
+		a.send(q, "1")
+		if a.publish(conn.Message{Key: q, Mandatory: true, Body: []byte("2")}) {
+			t.Error("confirmed a message beyond the limit")
+		}
+		ok(t, a.Publish(&conn.Message{Key: q, Mandatory: true, Body: []byte("lost in silence")}, nil))
+		a.wantState(q, 1, 0)
+		in := a.consume(conn.Consume{Queue: q, Prefetch: 1})
+		ok(t, in.want("1", false).Ack())
+		a.wantState(q, 0, 1)
+		a.wantAlive()
+		if len(a.returns) != 0 {
+			t.Error("returned")
+		}
+	}},
+	{"message refused by one of its queues", func(t *testing.T, a, b *peer) {
+		full := a.queue(conn.Queue{Args: map[string]any{"x-max-length": int64(0), "x-overflow": "reject-publish"}})
+		q := a.queue(conn.Queue{})
+		if a.publish(conn.Message{Key: full, Headers: map[string]any{"CC": []any{q}}}) {
+			t.Error("confirmed, though one queue refused it")
+		}
+		a.wantState(q, 1, 0)
+	}},
+}
