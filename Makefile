@@ -1,0 +1,32 @@
+# The race detector needs a C compiler; without one the tests still run.
+race := $(if $(shell command -v $${CC:-gcc}),-race)
+
+.PHONY: help build test demo check fmt clean install-broker
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/rabbitrpc
+	go build -o bin/rabbitrpc ./cmd/rabbitrpc
+
+test: ## run all tests, on real brokers that they start and end themselves
+	scripts/install-broker --with-pika
+	$(if $(race),,@echo "no C compiler: testing without the race detector")
+	go test $(race) -p 2 -timeout 5m ./...
+
+demo: install-broker ## see calls survive the end of a server and of the broker
+	go run ./cmd/rabbitrpc demo
+
+check: ## look for what is wrong without running it
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+fmt: ## format the source
+	gofmt -w .
+
+install-broker: ## install RabbitMQ if there is none
+	@scripts/install-broker
+
+clean: ## remove what was built
+	rm -rf bin

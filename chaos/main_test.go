@@ -1,0 +1,83 @@
+package chaos_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if how := os.Getenv(crashEnv); how != "" {
+		crash(how)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	patience = time.Minute             // for what takes seconds
+	crashEnv = "RABBITRPC_CHAOS_CRASH" // makes the test binary a process that dies, in the way that it says
+)
+
+// crash starts a node and dies without closing it.
+func crash(how string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	n, err := chaos.StartNode(ctx)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	if how == "paused" {
+		n.Pause()
+	}
+	fmt.Println("ready")
+	switch how {
+	case "panic":
+		panic("as told")
+	case "exit":
+		os.Exit(0)
+	}
+	time.Sleep(patience) // until it is killed
+	os.Exit(1)
+}
+
+func startNode(t *testing.T, opts ...chaos.Option) *chaos.Node {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	n, err := chaos.StartNode(ctx, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func ExampleStartNode() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	node, err := chaos.StartNode(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer node.Close()
+
+	out, err := node.Ctl(ctx, "eval", "rabbit:is_running().")
+	fmt.Println(out, err)
+	fmt.Println(node.Kill())
+	fmt.Println(node.Kill())
+	// Output:
+	// true <nil>
+	// <nil>
+	// kill broker: node is down
+}

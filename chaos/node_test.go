@@ -1,0 +1,215 @@
+package chaos_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+)
+
+func TestNode(t *testing.T) {
+	for _, name := range []string{"RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_CONFIG_FILE", "RABBITMQ_MNESIA_DIR", "HOME", "ERL_FLAGS"} {
+		t.Setenv(name, "/not/for/this/node")
+	}
+	n := startNode(t, chaos.WithConfig("heartbeat = 77"), chaos.WithPlugins("rabbitmq_event_exchange"))
+	if err := greet(n.URL(), patience); err != nil {
+		t.Error(err)
+	}
+	if out, err := n.Ctl(t.Context(), "authenticate_user", "guest", "guest"); err != nil {
+		t.Errorf("guest: %s, %v", out, err)
+	}
+	for expr, want := range map[string]string{
+		"1 + 1.": "2",
+		"element(2, application:get_env(rabbit, heartbeat)).": "77",
+		"rabbit_plugins:active().":                            "[rabbitmq_event_exchange]",
+	} {
+		if got, err := n.Ctl(t.Context(), "eval", expr); got != want || err != nil {
+			t.Errorf("%s is %s (%v), want %s", expr, got, err, want)
+		}
+	}
+	_, err := n.Ctl(t.Context(), "delete_vhost", "absent")
+	if err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("got %v, want the reason that rabbitmqctl prints", err)
+	}
+	const listeners = `[A || P <- erlang:ports(), {name, "tcp_inet"} <- [erlang:port_info(P, name)], {ok, F} <- [prim_inet:getstatus(P)],
+		lists:member(listen, F), {ok, {A, _}} <- [inet:sockname(P)]].`
+	if got, err := n.Ctl(t.Context(), "eval", listeners); got != "[{127,0,0,1},{127,0,0,1}]" || err != nil {
+		t.Errorf("node listens on %s (%v), want 127.0.0.1 for AMQP and for Erlang's distribution", got, err)
+	}
+}
+
+func TestNodeLives(t *testing.T) {
+	n := startNode(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	addr := n.URL()
+	if _, err := n.Ctl(ctx, "add_vhost", "kept"); err != nil {
+		t.Fatal(err)
+	}
+
+	ends := []struct {
+		name string
+		end  func() error
+	}{
+		{"stopped", func() error { return n.Stop(ctx) }},
+		{"killed", n.Kill},
+		{"stopped while paused", func() error { return errors.Join(n.Pause(), n.Stop(ctx)) }},
+		{"killed while paused", func() error { return errors.Join(n.Pause(), n.Kill()) }},
+	}
+	for _, tt := range ends {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.end(); err != nil {
+				t.Fatal(err)
+			}
+			if got := greet(addr, time.Second); got == nil {
+				t.Error("node answers after its end")
+			}
+			for verb, do := range map[string]func() error{"Kill": n.Kill, "Pause": n.Pause, "Resume": n.Resume} {
+				if err := do(); !errors.Is(err, chaos.ErrDown) {
+					t.Errorf("%s of a node that is down: got %v, want ErrDown", verb, err)
+				}
+			}
+			if err := n.Stop(ctx); err != nil {
+				t.Errorf("Stop of a node that is down: %v", err)
+			}
+			if err := n.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := greet(addr, patience); err != nil {
+				t.Errorf("node does not answer where it did: %v", err)
+			}
+			out, err := n.Ctl(ctx, "list_vhosts", "name")
+			if err != nil || !strings.Contains(out, "kept") {
+				t.Errorf("after the start, vhosts are %q (%v), want one named kept", out, err)
+			}
+		})
+	}
+	if got := n.URL(); got != addr {
+		t.Errorf("URL became %s, want %s", got, addr)
+	}
+}
+
+func TestPause(t *testing.T) {
+	n := startNode(t)
+	for range 2 { // twice is as good as once
+		if err := n.Pause(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var timeout net.Error
+	if err := greet(n.URL(), 300*time.Millisecond); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("paused node: got %v, want a timeout", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := n.Start(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Start of a paused node: got %v, want it to wait", err)
+	}
+	if _, err := n.Ctl(ctx, "list_vhosts"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ctl of a paused node: got %v, want deadline exceeded", err)
+	}
+	if err := n.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := greet(n.URL(), patience); err != nil {
+		t.Errorf("resumed node: %v", err)
+	}
+}
+
+func TestStartShowsReason(t *testing.T) {
+	temp := ownTemp(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := chaos.StartNode(ctx, chaos.WithConfig("no.such.setting = 1"))
+	if err == nil || !strings.Contains(err.Error(), "no.such.setting") {
+		t.Errorf("got %v, want what the broker says about its configuration", err)
+	}
+	wantEmpty(t, temp)
+}
+
+func TestStartEndsWithContext(t *testing.T) {
+	temp := ownTemp(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := chaos.StartNode(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want deadline exceeded", err)
+	}
+	wantEmpty(t, temp)
+}
+
+func TestStartWithoutServer(t *testing.T) {
+	t.Setenv("RABBITMQ_SERVER", "/nowhere/rabbitmq-server")
+	_, err := chaos.StartNode(t.Context())
+	if !errors.Is(err, chaos.ErrNotInstalled) || !strings.Contains(err.Error(), "apt-get install rabbitmq-server") {
+		t.Errorf("got %v, want how to install RabbitMQ", err)
+	}
+}
+
+func TestClose(t *testing.T) {
+	temp := ownTemp(t)
+	n := startNode(t)
+	log := n.Log()
+	if _, err := os.Stat(log); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantEmpty(t, temp)
+	if err := n.Start(t.Context()); err == nil {
+		t.Error("a closed node started")
+	}
+	if _, err := n.Ctl(t.Context(), "status"); err == nil {
+		t.Error("Ctl of a closed node got an answer")
+	}
+	if err := n.Kill(); !errors.Is(err, chaos.ErrDown) {
+		t.Errorf("Kill of a closed node: got %v, want ErrDown", err)
+	}
+}
+
+// ownTemp makes a folder in which the test's nodes have their folders.
+func ownTemp(t *testing.T) string {
+	t.Helper()
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	return temp
+}
+
+// greet sends a protocol header that no broker can like, and waits for the broker's own in reply.
+func greet(addr string, timeout time.Duration) error {
+	u, err := url.Parse(addr)
+	if err != nil {
+		return err
+	}
+	c, err := net.DialTimeout("tcp", u.Host, timeout)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(timeout))
+	if _, err := c.Write([]byte("AMQP\x09\x09\x09\x09")); err != nil {
+		return err
+	}
+	got, err := bufio.NewReader(c).Peek(4)
+	if err == nil && string(got) != "AMQP" {
+		err = errors.New("answer is " + string(got))
+	}
+	return err
+}
+
+func wantEmpty(t *testing.T, folder string) {
+	t.Helper()
+	if left, _ := filepath.Glob(filepath.Join(folder, "*")); len(left) > 0 {
+		t.Errorf("left on disk: %q", left)
+	}
+}

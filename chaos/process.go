@@ -1,0 +1,79 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+)
+
+// A process is a child that leads a process group of its own. A nil process is one that has ended.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the child has ended
+	err  error         // how it ended; to read after done
+
+	logOffset int64 // where its part of the log begins, if it is a broker
+}
+
+// start starts a command made by the guard.
+func (g *guard) start(cmd *exec.Cmd) (*process, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() { // ended by kill, or by the child
+		defer close(p.done)
+		p.err = cmd.Wait()
+		// At once, since from now on the number is free for others.
+		p.signal(kill) // what the leader has left behind
+		os.Remove(filepath.Join(g.runDir(), strconv.Itoa(cmd.Process.Pid)))
+	}()
+	return p, nil
+}
+
+func (p *process) alive() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// signal sends s to the process and its group.
+func (p *process) signal(s signal) error {
+	if err := signalGroup(p.cmd.Process.Pid, s); err != nil {
+		return fmt.Errorf("signal process %d: %w", p.cmd.Process.Pid, err)
+	}
+	return nil
+}
+
+// freeze stops the process, and waits until no thread of it runs any more.
+func (p *process) freeze() error {
+	if err := p.signal(pause); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), freezeTimeout)
+	defer cancel()
+	return p.await(ctx, func() error {
+		if !frozen(p.cmd.Process.Pid) {
+			return errors.New("some of it still runs")
+		}
+		return nil
+	})
+}
+
+// kill ends the process and its group, and waits for that.
+func (p *process) kill() {
+	if p.alive() {
+		p.signal(kill) // an error: it has just ended
+		<-p.done
+	}
+}

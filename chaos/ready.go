@@ -1,0 +1,79 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	pollEvery    = 20 * time.Millisecond
+	startTimeout = time.Minute // a start takes three seconds
+	probeTimeout = time.Second // an answer takes a millisecond
+
+	freezeTimeout = 10 * time.Second // a thread that writes to a slow disk stops after that
+)
+
+// awaitReady waits until a broker at addr answers, the process ends, or ctx does.
+func (p *process) awaitReady(ctx context.Context, addr string) error {
+	return p.await(ctx, func() error { return probe(ctx, addr) })
+}
+
+// await polls try until it succeeds, the process ends, or ctx does.
+func (p *process) await(ctx context.Context, try func() error) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("process ended: %v", p.cmd.ProcessState)
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w (%w)", err, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// probe reports whether a broker takes connections at addr: it sends the protocol header, and expects connection.start,
+// which a broker that is still booting doesn't send. See AMQP 0-9-1, section 2.2.4.
+func probe(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("AMQP\x00\x00\x09\x01")); err != nil {
+		return err
+	}
+	frame := make([]byte, 11)
+	if _, err := io.ReadFull(c, frame); err != nil {
+		return err
+	}
+	method, channel, start := []byte{1}, []byte{0, 0}, []byte{0, 10, 0, 10}
+	if !bytes.Equal(frame[:1], method) || !bytes.Equal(frame[1:3], channel) || !bytes.Equal(frame[7:], start) {
+		return fmt.Errorf("broker answered % x", frame)
+	}
+	return nil
+}
+
+// dial connects with addr. The connection doesn't outlast the deadline of ctx.
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		c.SetDeadline(deadline)
+	}
+	return c, nil
+}

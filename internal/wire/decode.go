@@ -1,0 +1,240 @@
+package wire
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// Limits bound what a request may ask of a server.
+type Limits struct {
+	Body        int           // bytes of a body
+	Headers     int           // number of headers, RabbitMQ's own included
+	HeaderBytes int           // bytes of all header names and values
+	Timeout     time.Duration // longest timeout of a call
+}
+
+// DefaultLimits are the limits that hold where none are set.
+var DefaultLimits = Limits{Body: 4 << 20, Headers: 64, HeaderBytes: 16 << 10, Timeout: 24 * time.Hour}
+
+// A Source is the queue that a request came from, and what holds there.
+type Source struct {
+	Service string
+	Plain   bool          // a queue for callers that know nothing of this protocol
+	Method  string        // Plain: the method of messages that name none
+	Timeout time.Duration // the timeout of requests that have none
+	Limits  Limits
+}
+
+// A Call is a request as it came in, with what an answer needs.
+type Call struct {
+	rpc.Request
+	ReplyTo    string
+	Timeout    time.Duration
+	Persistent bool
+}
+
+// ErrNoReply means that a request names no queue that could take an answer: it can only be dropped.
+var ErrNoReply = errors.New("request has no reply-to that may be answered")
+
+// DecodeRequest reads a request and checks its bounds. The call is never nil: with an *rpc.Error it holds what an error
+// reply needs. Any other error is [ErrNoReply]. Nothing of what the peer sent is in an error but header names.
+func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
+	c := &Call{
+		Request: rpc.Request{
+			Service:     src.Service,
+			Method:      m.Type,
+			ContentType: m.ContentType,
+			ID:          m.CorrelationID,
+			User:        m.UserID,
+			Body:        m.Body,
+			Attempt:     1,
+		},
+		ReplyTo:    m.ReplyTo,
+		Timeout:    src.Timeout,
+		Persistent: m.Persistent,
+	}
+	if !answerable(m.ReplyTo, src) {
+		return c, ErrNoReply
+	}
+	for _, check := range [...]func(*Call, *conn.Message, Source) error{
+		checkSize, readVersion, readIdentity, readTimeout, readContent, readHeaders,
+	} {
+		if err := check(c, m, src); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func invalid(format string, args ...any) error {
+	e := rpc.Errorf(rpc.InvalidArgument, format, args...)
+	e.Executed = rpc.ExecutedNo
+	return e
+}
+
+func refused(code rpc.Code, format string, args ...any) error {
+	e := rpc.Errorf(code, format, args...)
+	e.Executed = rpc.ExecutedNo
+	return e
+}
+
+func checkSize(_ *Call, m *conn.Message, src Source) error {
+	if len(m.Body) > src.Limits.Body {
+		return refused(rpc.ResourceExhausted, "request body has %d bytes, at most %d are allowed", len(m.Body), src.Limits.Body)
+	}
+	if len(m.Headers) > src.Limits.Headers {
+		return refused(rpc.ResourceExhausted, "request has %d headers, at most %d are allowed", len(m.Headers), src.Limits.Headers)
+	}
+	size := 0
+	for name, value := range m.Headers {
+		size += len(name) + 8
+		switch v := value.(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
+		}
+	}
+	if size > src.Limits.HeaderBytes {
+		return refused(rpc.ResourceExhausted, "request headers have %d bytes, at most %d are allowed", size, src.Limits.HeaderBytes)
+	}
+	return nil
+}
+
+func readVersion(_ *Call, m *conn.Message, src Source) error {
+	v, said := m.Headers[headerVersion]
+	if !said && src.Plain {
+		return nil
+	}
+	if n, ok := integer(v); !ok || n != Version {
+		return refused(rpc.Unimplemented, "header %s must be %d, the only protocol version that this server speaks", headerVersion, Version)
+	}
+	return nil
+}
+
+func readIdentity(c *Call, m *conn.Message, src Source) error {
+	if c.ID == "" && !src.Plain {
+		return invalid("request has no correlation id")
+	}
+	if c.Method == "" && src.Plain {
+		c.Method = src.Method
+	}
+	if err := CheckMethod(c.Method); err != nil {
+		return invalid("%v", err)
+	}
+	switch client := m.Headers[headerClient].(type) {
+	case nil:
+		c.Client = m.ReplyTo // identifies a caller that does not say who it is, as long as it lives
+	case string:
+		if client == "" || len(client) > maxClient {
+			return invalid("header %s must have 1 to %d bytes", headerClient, maxClient)
+		}
+		c.Client = client
+	default:
+		return invalid("header %s must be a string", headerClient)
+	}
+	if v, said := m.Headers[headerAttempt]; said {
+		n, ok := integer(v)
+		if !ok || n < 1 || n > maxAttempt {
+			return invalid("header %s must be 1 to %d", headerAttempt, int64(maxAttempt))
+		}
+		c.Attempt = int(n)
+	}
+	return nil
+}
+
+const (
+	maxClient  = 255
+	maxAttempt = 1 << 30
+)
+
+// readTimeout takes the time that the caller allows. It is relative, since two hosts' clocks may differ; the time that
+// the request spent in the queue is bounded by its expiration.
+func readTimeout(c *Call, m *conn.Message, src Source) error {
+	v, said := m.Headers[headerTimeout]
+	switch {
+	case said:
+		ms, ok := integer(v)
+		if !ok || ms < 1 || ms > src.Limits.Timeout.Milliseconds() {
+			return invalid("header %s must be 1 to %d milliseconds", headerTimeout, src.Limits.Timeout.Milliseconds())
+		}
+		c.Timeout = time.Duration(ms) * time.Millisecond
+	case m.Expiration != "": // of a caller that knows nothing of this protocol
+		ms, err := strconv.ParseInt(m.Expiration, 10, 64)
+		if err == nil && ms > 0 && ms <= src.Limits.Timeout.Milliseconds() {
+			c.Timeout = time.Duration(ms) * time.Millisecond
+		}
+	}
+	return nil
+}
+
+func readContent(c *Call, m *conn.Message, src Source) error {
+	if e := m.ContentEncoding; e != "" && !(src.Plain && isText(e)) {
+		return refused(rpc.Unimplemented, "content encoding is not supported, send the body as it is")
+	}
+	switch {
+	case src.Plain && (c.ContentType == "" || c.ContentType == "application/octet-stream"):
+		c.ContentType = "text/plain" // the tutorial's peers send digits under either name, or none
+	case c.ContentType == "":
+		c.ContentType = "application/json"
+	}
+	if _, err := rpc.CodecFor(c.ContentType); err != nil {
+		return refused(rpc.CodeOf(err), "content type is not supported")
+	}
+	return nil
+}
+
+// isText tells the name of a character set, which some clients put where an encoding such as gzip belongs.
+func isText(encoding string) bool {
+	switch strings.ToLower(encoding) {
+	case "utf-8", "utf8", "us-ascii", "identity":
+		return true
+	}
+	return false
+}
+
+func readHeaders(c *Call, m *conn.Message, _ Source) error {
+	for name, value := range m.Headers {
+		if reserved(name) {
+			continue
+		}
+		text, ok := value.(string)
+		if !ok {
+			continue // of no use to a handler, and no harm
+		}
+		if c.Header == nil {
+			c.Header = make(rpc.Header)
+		}
+		c.Header[name] = text
+	}
+	return nil
+}
+
+// reserved tells the headers that are not the user's: the protocol's and the broker's.
+func reserved(name string) bool {
+	return strings.HasPrefix(name, "rpc-") || strings.HasPrefix(name, "x-") || name == headerCC || name == "BCC"
+}
+
+// CheckRequest checks what a caller is about to send. To a plain queue a request may go without service and method.
+func CheckRequest(r *rpc.Request, plain bool) error {
+	if err := CheckService(r.Service); err != nil && !plain {
+		return invalid("%v", err)
+	}
+	if err := CheckMethod(r.Method); err != nil && !(plain && r.Method == "") {
+		return invalid("%v", err)
+	}
+	if r.ID == "" || len(r.ID) > 255 {
+		return invalid("call ID must have 1 to 255 bytes, got %d", len(r.ID))
+	}
+	for name := range r.Header {
+		if reserved(name) {
+			return invalid("header name %q is reserved", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// request is one with all that a caller can set.
+func request() *rpc.Request {
+	return &rpc.Request{
+		Service: "math", Method: "fib", ContentType: "application/json", Body: []byte("30"),
+		Header: rpc.Header{"traceparent": "00-1-2-01", "tenant": "blue"},
+		ID:     "4f1c", Client: "billing", Attempt: 2,
+	}
+}
+
+func attempt(mode wire.Mode) wire.Attempt {
+	return wire.Attempt{Mode: mode, Queue: "rpc_queue", ReplyTo: "amq.gen-1", Timeout: 1500 * time.Millisecond}
+}
+
+// call is what a server knows of such a request.
+func call() *wire.Call {
+	return &wire.Call{Request: *request(), ReplyTo: "amq.gen-1", Timeout: 1500 * time.Millisecond}
+}
+
+func TestGolden(t *testing.T) {
+	reply := rpc.Reply{ContentType: "application/json", Body: []byte("832040"), Server: "host/1"}
+	replayed := reply
+	replayed.Replayed = true
+	durable := call()
+	durable.Persistent = true
+	failure := &rpc.Error{
+		Code: rpc.ResourceExhausted, Message: "over quota", Details: json.RawMessage(`{"limit":10}`),
+		RetryAfter: 250 * time.Millisecond, Executed: rpc.ExecutedNo,
+	}
+	for _, c := range []struct {
+		name string
+		m    *conn.Message
+	}{
+		{"request-direct", wire.EncodeRequest(request(), attempt(wire.Direct))},
+		{"request-queued", wire.EncodeRequest(request(), attempt(wire.Queued))},
+		{"request-plain", wire.EncodeRequest(request(), attempt(wire.Plain))},
+		{"reply", wire.EncodeReply(call(), &reply)},
+		{"reply-replayed", wire.EncodeReply(call(), &replayed)},
+		{"reply-persistent", wire.EncodeReply(durable, &reply)},
+		{"error", wire.EncodeError(call(), failure, "host/1", true)},
+		{"error-bare", wire.EncodeError(&wire.Call{ReplyTo: "q"}, rpc.Errorf(rpc.Internal, "broken"), "host/1", false)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.m.Validate(); err != nil {
+				t.Error(err)
+			}
+			file := filepath.Join("testdata", c.name+".golden")
+			got := show(c.m)
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// show prints what of a message is set, in a fixed order.
+func show(m *conn.Message) string {
+	var b strings.Builder
+	line := func(name string, value any, set bool) {
+		if set {
+			fmt.Fprintf(&b, "%s: %v\n", name, value)
+		}
+	}
+	line("exchange", fmt.Sprintf("%q", m.Exchange), true)
+	line("routing key", m.Key, true)
+	line("mandatory", m.Mandatory, m.Mandatory)
+	line("persistent", m.Persistent, m.Persistent)
+	for _, p := range [][2]string{
+		{"content type", m.ContentType}, {"content encoding", m.ContentEncoding}, {"correlation id", m.CorrelationID},
+		{"reply-to", m.ReplyTo}, {"message id", m.MessageID}, {"type", m.Type}, {"user id", m.UserID}, {"app id", m.AppID},
+		{"expiration", m.Expiration},
+	} {
+		line(p[0], p[1], p[1] != "")
+	}
+	line("priority", m.Priority, m.Priority != 0)
+	line("timestamp", m.Timestamp, !m.Timestamp.IsZero())
+	for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
+		fmt.Fprintf(&b, "header %s: %T %v\n", name, m.Headers[name], m.Headers[name])
+	}
+	fmt.Fprintf(&b, "\n%s\n", m.Body)
+	return b.String()
+}

@@ -1,0 +1,97 @@
+package wire
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+const (
+	maxMessage = 1 << 10 // bytes of rpc-message
+	maxDetails = 8 << 10 // bytes of rpc-details
+)
+
+// EncodeReply makes the message that answers c.
+func EncodeReply(c *Call, r *rpc.Reply) *conn.Message {
+	m := answer(c, r.Server)
+	m.ContentType = r.ContentType
+	m.Body = r.Body
+	if r.Replayed {
+		m.Headers[headerReplayed] = true
+	}
+	return m
+}
+
+// EncodeError makes the message that answers c with an error. The body is the error's message, for peers that cannot read
+// headers. A message that is too long is cut; details that are too long are left out.
+func EncodeError(c *Call, e *rpc.Error, server string, replayed bool) *conn.Message {
+	text := cut(strings.ToValidUTF8(e.Message, "�"), maxMessage)
+	m := answer(c, server)
+	m.ContentType = "text/plain"
+	m.Body = []byte(text)
+	m.Headers[headerCode] = e.Code.String()
+	m.Headers[headerMessage] = text
+	m.Headers[headerExecuted] = e.Executed.String()
+	if n := len(e.Details); n > 0 && n <= maxDetails && json.Valid(e.Details) {
+		m.Headers[headerDetails] = string(e.Details)
+	}
+	if e.RetryAfter > 0 {
+		m.Headers[headerRetryAfter] = max(1, e.RetryAfter.Milliseconds())
+	}
+	if replayed {
+		m.Headers[headerReplayed] = true
+	}
+	return m
+}
+
+func answer(c *Call, server string) *conn.Message {
+	return &conn.Message{
+		Key:           c.ReplyTo,
+		Mandatory:     true,
+		Persistent:    c.Persistent,
+		CorrelationID: c.ID,
+		Headers:       map[string]any{headerVersion: int64(Version), headerServer: server},
+	}
+}
+
+// cut shortens s to at most n bytes without breaking a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// DecodeReply reads the answer to a call: a reply, or the *rpc.Error that the server sent.
+func DecodeReply(m *conn.Message) (*rpc.Reply, error) {
+	server, _ := m.Headers[headerServer].(string)
+	replayed, _ := m.Headers[headerReplayed].(bool)
+	code, failed := m.Headers[headerCode]
+	if !failed {
+		return &rpc.Reply{ContentType: m.ContentType, Body: m.Body, Server: server, Replayed: replayed}, nil
+	}
+	e := &rpc.Error{Code: rpc.Unknown, Remote: true}
+	name, _ := code.(string)
+	if code, ok := rpc.ParseCode(name); ok && code != rpc.OK {
+		e.Code = code
+	}
+	message, _ := m.Headers[headerMessage].(string)
+	e.Message = cut(message, maxMessage)
+	if executed, ok := m.Headers[headerExecuted].(string); ok {
+		e.Executed, _ = rpc.ParseExecution(executed)
+	}
+	if details, ok := m.Headers[headerDetails].(string); ok && len(details) <= maxDetails && json.Valid([]byte(details)) {
+		e.Details = json.RawMessage(details)
+	}
+	if ms, ok := integer(m.Headers[headerRetryAfter]); ok && ms > 0 && ms <= DefaultLimits.Timeout.Milliseconds() {
+		e.RetryAfter = time.Duration(ms) * time.Millisecond
+	}
+	return nil, e
+}

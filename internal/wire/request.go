@@ -1,0 +1,110 @@
+package wire
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// A Mode is how an attempt is published.
+type Mode uint8
+
+// The modes of an attempt.
+const (
+	Direct Mode = iota // to a server that has room now, or back to the caller at once
+	Queued             // waits in the service's queue until the deadline
+	Plain              // to a queue that others own, by its name, as in RabbitMQ's tutorial 6
+)
+
+// String returns the mode in lower case.
+func (m Mode) String() string { return [...]string{"direct", "queued", "plain"}[m] }
+
+// An Attempt is what an attempt of a call adds to its request.
+type Attempt struct {
+	Mode    Mode
+	Queue   string        // Plain: where to
+	ReplyTo string        // the caller's reply queue
+	Timeout time.Duration // time left until the deadline
+}
+
+// EncodeRequest makes the message of an attempt. The request has been checked with [CheckRequest].
+func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
+	ms := max(1, a.Timeout.Milliseconds())
+	headers := make(map[string]any, 5+len(r.Header))
+	for name, value := range r.Header {
+		headers[name] = value
+	}
+	headers[headerVersion] = int64(Version)
+	headers[headerTimeout] = ms
+	headers[headerAttempt] = int64(r.Attempt)
+	headers[headerClient] = r.Client
+	m := &conn.Message{
+		Exchange:      Exchange,
+		Key:           Key(r.Service),
+		Mandatory:     true,
+		ContentType:   r.ContentType,
+		CorrelationID: r.ID,
+		ReplyTo:       a.ReplyTo,
+		Type:          r.Method,
+		Expiration:    strconv.FormatInt(ms, 10),
+		Headers:       headers,
+		Body:          r.Body,
+	}
+	switch a.Mode {
+	case Direct:
+		m.Expiration = "0"
+		headers[headerCC] = []any{a.ReplyTo}
+	case Queued:
+		headers[headerCC] = []any{a.ReplyTo}
+	case Plain:
+		m.Exchange, m.Key = "", a.Queue
+	}
+	return m
+}
+
+// A Bounce is a request that came back to its caller as a dead letter.
+type Bounce struct {
+	ID      string
+	Attempt int
+	Reason  string // expired, rejected, maxlen or delivery_limit
+}
+
+// DecodeBounce reports whether a message from the reply queue is a request that came back.
+func DecodeBounce(m *conn.Message) (Bounce, bool) {
+	reason, ok := m.Headers[headerDeathReason].(string)
+	if !ok {
+		return Bounce{}, false
+	}
+	return Bounce{ID: m.CorrelationID, Attempt: AttemptOf(m), Reason: reason}, true
+}
+
+// AttemptOf tells which attempt of its call a request that came back was.
+func AttemptOf(m *conn.Message) int {
+	attempt, _ := integer(m.Headers[headerAttempt])
+	return int(attempt)
+}
+
+// integer reads a header that is a whole number, of any width: not all peers can choose one.
+func integer(v any) (int64, bool) {
+	switch n := v.(type) {
+	case int64:
+		return n, true
+	case int32:
+		return int64(n), true
+	case int16:
+		return int64(n), true
+	case int8:
+		return int64(n), true
+	case uint32:
+		return int64(n), true
+	case uint16:
+		return int64(n), true
+	case uint8:
+		return int64(n), true
+	case int:
+		return int64(n), true
+	}
+	return 0, false
+}

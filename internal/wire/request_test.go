@@ -1,0 +1,393 @@
+package wire_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+func source() wire.Source {
+	return wire.Source{Service: "math", Timeout: time.Minute, Limits: wire.DefaultLimits}
+}
+
+func plain() wire.Source {
+	s := source()
+	s.Plain, s.Method = true, "fib"
+	return s
+}
+
+func TestRequestEncodeDecode(t *testing.T) {
+	for _, mode := range []wire.Mode{wire.Direct, wire.Queued, wire.Plain} {
+		t.Run(mode.String(), func(t *testing.T) {
+			src := source()
+			src.Plain = mode == wire.Plain
+			got, err := wire.DecodeRequest(wire.EncodeRequest(request(), attempt(mode)), src)
+			if err != nil || !reflect.DeepEqual(got, call()) {
+				t.Errorf("got %+v, %v, want %+v", got, err, call())
+			}
+		})
+	}
+}
+
+// A timeout that is cut to nothing would be refused.
+func TestShortestTimeout(t *testing.T) {
+	for _, d := range []time.Duration{time.Nanosecond, 0, -time.Second} {
+		a := attempt(wire.Queued)
+		a.Timeout = d
+		m := wire.EncodeRequest(request(), a)
+		if c, err := wire.DecodeRequest(m, source()); err != nil || c.Timeout != time.Millisecond || m.Expiration != "1" {
+			t.Errorf("%v: got %v, %v, expiration %s, want 1ms", d, c.Timeout, err, m.Expiration)
+		}
+	}
+}
+
+// A user's header never replaces one of the protocol.
+func TestProtocolHeadersWin(t *testing.T) {
+	r := request()
+	r.Header = rpc.Header{"rpc-client": "mallory", "CC": "amq.gen-2", "rpc-attempt": "x"}
+	m := wire.EncodeRequest(r, attempt(wire.Direct))
+	if got := fmt.Sprintln(m.Headers["rpc-client"], m.Headers["CC"], m.Headers["rpc-attempt"]); got != "billing [amq.gen-1] 2\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestDecodeRequest(t *testing.T) {
+	type edit = func(*conn.Message)
+	header := func(name string, v any) edit { return func(m *conn.Message) { m.Headers[name] = v } }
+	without := func(name string) edit { return func(m *conn.Message) { delete(m.Headers, name) } }
+	for _, c := range []struct {
+		name string
+		edit edit
+		src  func() wire.Source
+		want rpc.Code
+	}{
+		{"nothing wrong", func(*conn.Message) {}, source, rpc.OK},
+
+		{"body at the limit", func(m *conn.Message) { m.Body = make([]byte, 4<<20) }, source, rpc.OK},
+		{"body over the limit", func(m *conn.Message) { m.Body = make([]byte, 4<<20+1) }, source, rpc.ResourceExhausted},
+		{"headers at the limit", manyHeaders(64), source, rpc.OK},
+		{"headers over the limit", manyHeaders(65), source, rpc.ResourceExhausted},
+		{"header text over the limit", header("a", strings.Repeat("x", 16<<10)), source, rpc.ResourceExhausted},
+		{"header bytes over the limit", header("a", make([]byte, 16<<10)), source, rpc.ResourceExhausted},
+		{"header name over the limit", header(strings.Repeat("x", 16<<10), ""), source, rpc.ResourceExhausted},
+
+		{"no version", without("rpc-version"), source, rpc.Unimplemented},
+		{"version 2", header("rpc-version", int64(2)), source, rpc.Unimplemented},
+		{"version as text", header("rpc-version", "1"), source, rpc.Unimplemented},
+		{"no version, plain", without("rpc-version"), plain, rpc.OK},
+		{"version 2, plain", header("rpc-version", int64(2)), plain, rpc.Unimplemented},
+
+		{"no call ID", func(m *conn.Message) { m.CorrelationID = "" }, source, rpc.InvalidArgument},
+		{"no call ID, plain", func(m *conn.Message) { m.CorrelationID = "" }, plain, rpc.OK},
+		{"no method", func(m *conn.Message) { m.Type = "" }, source, rpc.InvalidArgument},
+		{"no method, plain", func(m *conn.Message) { m.Type = "" }, plain, rpc.OK},
+		{"method that is no name", func(m *conn.Message) { m.Type = "fib\r\n" }, source, rpc.InvalidArgument},
+
+		{"no client", without("rpc-client"), source, rpc.OK},
+		{"empty client", header("rpc-client", ""), source, rpc.InvalidArgument},
+		{"long client", header("rpc-client", strings.Repeat("x", 256)), source, rpc.InvalidArgument},
+		{"client that is no text", header("rpc-client", []byte("x")), source, rpc.InvalidArgument},
+		{"client that is null", header("rpc-client", nil), source, rpc.OK},
+
+		{"no attempt", without("rpc-attempt"), source, rpc.OK},
+		{"attempt 0", header("rpc-attempt", int64(0)), source, rpc.InvalidArgument},
+		{"attempt too high", header("rpc-attempt", int64(1<<31)), source, rpc.InvalidArgument},
+		{"attempt as text", header("rpc-attempt", "1"), source, rpc.InvalidArgument},
+		{"attempt as 64 bit float", header("rpc-attempt", 1.0), source, rpc.InvalidArgument},
+		{"attempt in 8 bits", header("rpc-attempt", int8(1)), source, rpc.OK},
+		{"attempt in 8 bits, unsigned", header("rpc-attempt", uint8(1)), source, rpc.OK},
+		{"attempt in 16 bits", header("rpc-attempt", int16(1)), source, rpc.OK},
+		{"attempt in 16 bits, unsigned", header("rpc-attempt", uint16(1)), source, rpc.OK},
+		{"attempt in 32 bits", header("rpc-attempt", int32(1)), source, rpc.OK},
+		{"attempt in 32 bits, unsigned", header("rpc-attempt", uint32(1)), source, rpc.OK},
+
+		{"no timeout", without("rpc-timeout-ms"), source, rpc.OK},
+		{"timeout 0", header("rpc-timeout-ms", int64(0)), source, rpc.InvalidArgument},
+		{"timeout negative", header("rpc-timeout-ms", int64(-1)), source, rpc.InvalidArgument},
+		{"timeout as text", header("rpc-timeout-ms", "1000"), source, rpc.InvalidArgument},
+		{"timeout at the limit", header("rpc-timeout-ms", int64(86_400_000)), source, rpc.OK},
+		{"timeout over the limit", header("rpc-timeout-ms", int64(86_400_001)), source, rpc.InvalidArgument},
+		{"timeout that overflows", header("rpc-timeout-ms", int64(1<<62)), source, rpc.InvalidArgument},
+
+		{"text", func(m *conn.Message) { m.ContentType = "text/plain" }, source, rpc.OK},
+		{"content type unknown", func(m *conn.Message) { m.ContentType = "image/png" }, source, rpc.Unimplemented},
+		{"content type malformed", func(m *conn.Message) { m.ContentType = "\x1b[31m" }, source, rpc.InvalidArgument},
+		{"content encoding", func(m *conn.Message) { m.ContentEncoding = "gzip" }, source, rpc.Unimplemented},
+		{"character set as encoding", func(m *conn.Message) { m.ContentEncoding = "utf-8" }, source, rpc.Unimplemented},
+		{"character set as encoding, plain", func(m *conn.Message) { m.ContentEncoding = "UTF-8" }, plain, rpc.OK},
+		{"content encoding, plain", func(m *conn.Message) { m.ContentEncoding = "gzip" }, plain, rpc.Unimplemented},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := wire.EncodeRequest(request(), attempt(wire.Queued))
+			c.edit(m)
+			call, err := wire.DecodeRequest(m, c.src())
+			if got := rpc.CodeOf(err); got != c.want || err != nil && rpc.Executed(err) != rpc.ExecutedNo {
+				t.Errorf("got %v, executed %v, want %v, executed no", err, rpc.Executed(err), c.want)
+			}
+			if call == nil || call.ReplyTo != m.ReplyTo || call.ID != m.CorrelationID {
+				t.Errorf("got %+v, with which nobody can answer", call)
+			}
+		})
+	}
+}
+
+func manyHeaders(n int) func(*conn.Message) {
+	return func(m *conn.Message) {
+		for i := len(m.Headers); i < n; i++ {
+			m.Headers[fmt.Sprint("h", i)] = ""
+		}
+	}
+}
+
+func TestReplyToOfRequest(t *testing.T) {
+	for _, c := range []struct {
+		replyTo       string
+		source, plain bool
+	}{
+		{"amq.gen-1", true, true},
+		{"amq.rabbitmq.reply-to.g1h2", false, true},
+		{"my-replies", false, true}, // the broker is asked who owns it
+		{"rabbitrpc.math", false, false},
+		{"", false, false},
+	} {
+		for src, want := range map[*wire.Source]bool{ptr(source()): c.source, ptr(plain()): c.plain} {
+			m := wire.EncodeRequest(request(), attempt(wire.Queued))
+			m.ReplyTo, m.Type = c.replyTo, "\x00" // which of two errors must not depend on the second
+			if _, err := wire.DecodeRequest(m, *src); errors.Is(err, wire.ErrNoReply) == want {
+				t.Errorf("reply-to %q, plain %v: got %v, answerable %v", c.replyTo, src.Plain, err, want)
+			}
+		}
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func TestPlainDefaults(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		m           conn.Message
+		contentType string
+		timeout     time.Duration
+	}{
+		{"nothing said", conn.Message{}, "text/plain", time.Minute},
+		{"octets", conn.Message{ContentType: "application/octet-stream"}, "text/plain", time.Minute},
+		{"JSON", conn.Message{ContentType: "application/json"}, "application/json", time.Minute},
+		{"expiration", conn.Message{Expiration: "1500"}, "text/plain", 1500 * time.Millisecond},
+		{"expiration 0", conn.Message{Expiration: "0"}, "text/plain", time.Minute},
+		{"expiration in ten years", conn.Message{Expiration: "315360000000"}, "text/plain", time.Minute},
+		{"expiration garbage", conn.Message{Expiration: "soon"}, "text/plain", time.Minute},
+	} {
+		c.m.ReplyTo, c.m.CorrelationID, c.m.Body = "amq.gen-1", "1", []byte("30")
+		want := &wire.Call{
+			Request: rpc.Request{
+				Service: "math", Method: "fib", ContentType: c.contentType, Body: []byte("30"), ID: "1", Client: "amq.gen-1", Attempt: 1,
+			},
+			ReplyTo: "amq.gen-1", Timeout: c.timeout,
+		}
+		if got, err := wire.DecodeRequest(&c.m, plain()); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v, want %+v", c.name, got, err, want)
+		}
+	}
+}
+
+// Only text that is the user's own reaches a handler.
+func TestHeadersOfRequest(t *testing.T) {
+	m := wire.EncodeRequest(request(), attempt(wire.Direct))
+	for name, v := range map[string]any{
+		"x-death": []any{}, "x-first-death-reason": "expired", "BCC": "q", "rpc-future": "1", "number": int64(1), "table": map[string]any{},
+	} {
+		m.Headers[name] = v
+	}
+	got, err := wire.DecodeRequest(m, source())
+	if err != nil || !reflect.DeepEqual(got.Header, request().Header) {
+		t.Errorf("got %v, %v, want %v", got.Header, err, request().Header)
+	}
+}
+
+func TestCheckRequest(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		edit      func(*rpc.Request)
+		ok, plain bool
+	}{
+		{"nothing wrong", func(*rpc.Request) {}, true, true},
+		{"no service", func(r *rpc.Request) { r.Service = "" }, false, true},
+		{"bad service", func(r *rpc.Request) { r.Service = "a.b" }, false, true}, // it goes nowhere
+		{"no method", func(r *rpc.Request) { r.Method = "" }, false, true},
+		{"bad method", func(r *rpc.Request) { r.Method = "a b" }, false, false},
+		{"no ID", func(r *rpc.Request) { r.ID = "" }, false, false},
+		{"long ID", func(r *rpc.Request) { r.ID = strings.Repeat("x", 256) }, false, false},
+		{"header of the protocol", func(r *rpc.Request) { r.Header["rpc-user"] = "" }, false, false},
+		{"header of the broker", func(r *rpc.Request) { r.Header["x-death"] = "" }, false, false},
+		{"CC", func(r *rpc.Request) { r.Header["CC"] = "" }, false, false},
+		{"BCC", func(r *rpc.Request) { r.Header["BCC"] = "" }, false, false},
+	} {
+		for plain, want := range map[bool]bool{false: c.ok, true: c.plain} {
+			r := request()
+			c.edit(r)
+			err := wire.CheckRequest(r, plain)
+			if (err == nil) != want {
+				t.Errorf("%s, plain %v: got %v, legal %v", c.name, plain, err, want)
+			}
+			if err != nil && (rpc.CodeOf(err) != rpc.InvalidArgument || rpc.Executed(err) != rpc.ExecutedNo) {
+				t.Errorf("%s: got %v, executed %v, want invalid_argument, executed no", c.name, err, rpc.Executed(err))
+			}
+		}
+	}
+}
+
+func TestDecodeBounce(t *testing.T) {
+	m := wire.EncodeRequest(request(), attempt(wire.Direct))
+	if b, ok := wire.DecodeBounce(m); ok {
+		t.Errorf("a request that has not come back is %+v", b)
+	}
+	m.Headers["x-first-death-reason"] = "expired"
+	want := wire.Bounce{ID: "4f1c", Attempt: 2, Reason: "expired"}
+	if got, ok := wire.DecodeBounce(m); !ok || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, ok, want)
+	}
+}
+
+// headersFrom makes headers of the bytes that a fuzzer finds: a name, a type and a value, again and again.
+func headersFrom(data []byte) map[string]any {
+	names := []string{
+		"rpc-version", "rpc-timeout-ms", "rpc-attempt", "rpc-client", "CC", "x-first-death-reason", "a", "tenant",
+		"rpc-code", "rpc-message", "rpc-details", "rpc-executed", "rpc-retry-after-ms", "rpc-replayed", "rpc-server", "\x00",
+	}
+	headers := make(map[string]any)
+	for len(data) >= 3 {
+		name, kind, n := names[int(data[0])%len(names)], data[1], min(int(data[2]), len(data)-3)
+		value := data[3 : 3+n]
+		data = data[3+n:]
+		number := int64(binary.BigEndian.Uint64(append(make([]byte, 8), value...)[n:]))
+		headers[name] = [...]any{
+			string(value), number, int32(number), uint8(number), float64(number), value, nil, n%2 == 0,
+			time.Unix(number%1e9, 0), []any{string(value)}, map[string]any{"x": number},
+		}[int(kind)%11]
+	}
+	return headers
+}
+
+func FuzzDecodeRequest(f *testing.F) {
+	f.Add("4f1c", "amq.gen-1", "fib", "application/json", "", "100", false, []byte("\x00\x01\x01\x01\x03\x00\x02me"), []byte("30"))
+	f.Add("", "my-replies", "", "", "utf-8", "", true, []byte(nil), []byte("30"))
+	f.Add("1", "amq.rabbitmq.reply-to.g1h2", "a/b", "text/plain; charset=utf-8", "gzip", "0", true, []byte("\x02\x03\x01\x09"), []byte("[[["))
+	f.Fuzz(func(t *testing.T, id, replyTo, method, contentType, encoding, expiration string, plainly bool, headers, body []byte) {
+		m := &conn.Message{
+			CorrelationID: id, ReplyTo: replyTo, Type: method, ContentType: contentType, ContentEncoding: encoding,
+			Expiration: expiration, Headers: headersFrom(headers), Body: body,
+		}
+		src := source()
+		if plainly {
+			src = plain()
+		}
+		src.Limits.Body, src.Limits.Headers, src.Limits.HeaderBytes = 1<<10, 8, 1<<10
+		c, err := wire.DecodeRequest(m, src)
+		if c == nil {
+			t.Fatal("no call")
+		}
+		var coded *rpc.Error
+		switch {
+		case err == nil:
+			checkCall(t, c, src)
+		case errors.As(err, &coded):
+			if coded.Executed != rpc.ExecutedNo {
+				t.Errorf("%v: executed %v, want no", err, coded.Executed)
+			}
+			if !utf8.ValidString(coded.Message) || len(coded.Message) > 300 {
+				t.Errorf("message %q", coded.Message)
+			}
+			if len(id) <= 255 && len(replyTo) <= 255 {
+				if err := wire.EncodeError(c, coded, "host/1", false).Validate(); err != nil {
+					t.Errorf("error reply cannot be sent: %v", err)
+				}
+			}
+		case !errors.Is(err, wire.ErrNoReply):
+			t.Errorf("error %v can neither be answered nor dropped", err)
+		}
+	})
+}
+
+// checkCall checks that what a handler gets is within the bounds.
+func checkCall(t *testing.T, c *wire.Call, src wire.Source) {
+	t.Helper()
+	if c.ID == "" && !src.Plain {
+		t.Error("no call ID")
+	}
+	if err := wire.CheckMethod(c.Method); err != nil {
+		t.Error(err)
+	}
+	if c.Timeout < time.Millisecond || c.Timeout > src.Limits.Timeout {
+		t.Errorf("timeout %v", c.Timeout)
+	}
+	if len(c.Body) > src.Limits.Body || len(c.Header) > src.Limits.Headers {
+		t.Errorf("body of %d bytes, %d headers", len(c.Body), len(c.Header))
+	}
+	if _, err := rpc.CodecFor(c.ContentType); err != nil {
+		t.Error(err)
+	}
+	if c.Attempt < 1 || c.Client == "" {
+		t.Errorf("attempt %d of client %q", c.Attempt, c.Client)
+	}
+	for name := range c.Header {
+		if strings.HasPrefix(name, "rpc-") || strings.HasPrefix(name, "x-") || name == "CC" {
+			t.Errorf("header %q is not the user's", name)
+		}
+	}
+	switch wire.KindOfReplyTo(c.ReplyTo) {
+	case wire.ReplyServer:
+	case wire.ReplyDirect, wire.ReplyNamed:
+		if !src.Plain {
+			t.Errorf("reply-to %q", c.ReplyTo)
+		}
+	default:
+		t.Errorf("reply-to %q", c.ReplyTo)
+	}
+}
+
+func FuzzRequestEncodeDecode(f *testing.F) {
+	f.Add("4f1c", "math", "fib", "application/json", "billing", "tenant", "blue", []byte("30"), 2, int64(1500), uint8(0))
+	f.Fuzz(func(t *testing.T, id, service, method, contentType, client, name, value string, body []byte, n int, ms int64, mode uint8) {
+		r := &rpc.Request{
+			ID: id, Service: service, Method: method, ContentType: contentType, Client: client, Header: rpc.Header{name: value},
+			Body: body, Attempt: n,
+		}
+		_, noCodec := rpc.CodecFor(contentType)
+		if wire.CheckService(service) != nil || wire.CheckRequest(r, false) != nil || noCodec != nil || contentType == "" ||
+			client == "" || len(client) > 255 || n < 1 || n > 1<<30 || ms < 1 || ms > 1e6 || len(value) > 1e4 || len(name) > 255 {
+			t.Skip()
+		}
+		a := wire.Attempt{Mode: wire.Mode(mode % 2), ReplyTo: "amq.gen-1", Timeout: time.Duration(ms) * time.Millisecond}
+		m := wire.EncodeRequest(r, a)
+		if err := m.Validate(); err != nil {
+			t.Skip() // the client refuses it
+		}
+		src := source()
+		src.Service = service
+		want := &wire.Call{Request: *r, ReplyTo: a.ReplyTo, Timeout: a.Timeout}
+		if got, err := wire.DecodeRequest(m, src); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
+func FuzzDecodeBounce(f *testing.F) {
+	f.Add("4f1c", []byte("\x05\x00\x07expired\x02\x01\x01\x02"))
+	f.Fuzz(func(t *testing.T, id string, headers []byte) {
+		m := &conn.Message{CorrelationID: id, Headers: headersFrom(headers)}
+		reason, is := m.Headers["x-first-death-reason"].(string)
+		b, ok := wire.DecodeBounce(m)
+		if ok != is || ok && (b.ID != id || b.Reason != reason) {
+			t.Errorf("got %+v, %v of %q", b, ok, m.Headers)
+		}
+	})
+}

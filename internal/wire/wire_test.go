@@ -1,0 +1,101 @@
+package wire_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+)
+
+func TestNames(t *testing.T) {
+	const letters = "azAZ09"
+	for _, c := range []struct {
+		name            string
+		service, method bool
+	}{
+		{letters, true, true},
+		{strings.Repeat("a", 100), true, true},
+		{strings.Repeat("a", 101), false, false},
+		{"", false, false},
+		{"-_", true, true},
+		{"a.b", false, true}, // "math.parked" would own the parked queue of math
+		{"a/b", false, true},
+		{"*", false, false},
+		{"#", false, false},
+		{"a b", false, false},
+		{"a\n", false, false},
+		{"a\x00", false, false},
+		{"é", false, false},
+		{"\xff", false, false},
+	} {
+		if got := wire.CheckService(c.name) == nil; got != c.service {
+			t.Errorf("service %q: legal %v, want %v", c.name, got, c.service)
+		}
+		if got := wire.CheckMethod(c.name) == nil; got != c.method {
+			t.Errorf("method %q: legal %v, want %v", c.name, got, c.method)
+		}
+	}
+}
+
+func TestKindOfReplyTo(t *testing.T) {
+	for _, c := range []struct {
+		replyTo string
+		want    wire.ReplyKind
+	}{
+		{"", wire.ReplyNone},
+		{"amq.gen-JzTY20BRgKO-HjmUJj0wLg", wire.ReplyServer},
+		{"amq.rabbitmq.reply-to.g1h2AA5yZXBseQ==", wire.ReplyDirect},
+		{"amq.rabbitmq.reply-to.", wire.ReplyNone},
+		{"amq.rabbitmq.reply-to", wire.ReplyNone}, // what a caller writes; the broker makes an address of it
+		{"amq.topic", wire.ReplyNone},
+		{"amq.anything", wire.ReplyNone},
+		{"rabbitrpc.math", wire.ReplyNone},
+		{"rabbitrpc.math.parked", wire.ReplyNone},
+		{"rabbitrpc", wire.ReplyNamed},
+		{"rpc_queue", wire.ReplyNamed},
+		{"my-replies", wire.ReplyNamed},
+		{"amq.gen-\x1b[31m", wire.ReplyNone},
+		{"amq.gen-a\nb", wire.ReplyNone},
+		{"two words", wire.ReplyNone},
+		{"réponse", wire.ReplyNone},
+		{"\x00", wire.ReplyNone},
+		{"\x7f", wire.ReplyNone},
+	} {
+		if got := wire.KindOfReplyTo(c.replyTo); got != c.want {
+			t.Errorf("%q: got kind %d, want %d", c.replyTo, got, c.want)
+		}
+	}
+}
+
+// A routing key that named a queue would send a dead letter, which is routed by it through the default exchange, there
+// as well.
+func FuzzNames(f *testing.F) {
+	for _, name := range []string{"math", "call.math", "a.b", "*", "é", strings.Repeat("a", 100)} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if wire.CheckService(name) == nil {
+			if wire.CheckMethod(name) != nil {
+				t.Errorf("%q is a service but no method", name)
+			}
+			queue, key := wire.Queue(name), wire.Key(name)
+			if strings.HasPrefix(key, "rabbitrpc.") || strings.Contains(key, "*") || strings.Contains(key, "#") || strings.Count(key, ".") != 1 {
+				t.Errorf("routing key %q", key)
+			}
+			if kind := wire.KindOfReplyTo(queue); kind != wire.ReplyNone {
+				t.Errorf("queue %q passes as a reply address of kind %d", queue, kind)
+			}
+			if err := (&conn.Message{Key: queue + ".parked"}).Validate(); err != nil {
+				t.Error(err)
+			}
+		}
+		if wire.CheckMethod(name) == nil {
+			r := request()
+			r.Method = name
+			if c, err := wire.DecodeRequest(wire.EncodeRequest(r, attempt(wire.Direct)), source()); err != nil || c.Method != name {
+				t.Errorf("got %q, %v, want %q", c.Method, err, name)
+			}
+		}
+	})
+}
