@@ -1,5 +1,7 @@
 package rpc
 
+import "time"
+
 // Method names a method of a service and the types of its request and result. Both
 // sides share it, so that neither can get them wrong:
 //
@@ -8,6 +10,12 @@ type Method[Req, Res any] struct {
 	Service     string
 	Name        string
 	ContentType string // of the request and the result; "" means ContentTypeJSON
+
+	// Defaults for the calls of this method; those of a call win.
+
+	Timeout    time.Duration // 0 means the client's
+	AtMostOnce bool          // never send a call again once it may have been delivered
+	Durable    bool          // the effect must happen even if the caller dies
 }
 
 // Marshal encodes v as contentType. It returns the errors of [CodecFor], and

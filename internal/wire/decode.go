@@ -36,6 +36,7 @@ type Call struct {
 	ReplyTo    string
 	Timeout    time.Duration
 	Persistent bool
+	Once       bool // not to be executed if it was delivered before
 }
 
 // ErrNoReply means that a request names no queue that could take an answer: it can only be dropped.
@@ -138,6 +139,7 @@ func readIdentity(c *Call, m *conn.Message, src Source) error {
 	default:
 		return invalid("header %s must be a string", headerClient)
 	}
+	c.Once, _ = m.Headers[headerOnce].(bool)
 	if v, said := m.Headers[headerAttempt]; said {
 		n, ok := integer(v)
 		if !ok || n < 1 || n > maxAttempt {
@@ -220,8 +222,9 @@ func reserved(name string) bool {
 	return strings.HasPrefix(name, "rpc-") || strings.HasPrefix(name, "x-") || name == headerCC || name == "BCC"
 }
 
-// CheckRequest checks what a caller is about to send. To a plain queue a request may go without service and method.
-func CheckRequest(r *rpc.Request, plain bool) error {
+// CheckRequest checks what a caller is about to send: an error, which is an *rpc.Error, says that the call was not
+// executed. To a plain queue a request may go without service and method.
+func CheckRequest(r *rpc.Request, plain bool, maxBody int) error {
 	if err := CheckService(r.Service); err != nil && !plain {
 		return invalid("%v", err)
 	}
@@ -231,10 +234,24 @@ func CheckRequest(r *rpc.Request, plain bool) error {
 	if r.ID == "" || len(r.ID) > 255 {
 		return invalid("call ID must have 1 to 255 bytes, got %d", len(r.ID))
 	}
-	for name := range r.Header {
-		if reserved(name) {
+	if len(r.Body) > maxBody {
+		return refused(rpc.ResourceExhausted, "request body has %d bytes, at most %d are allowed", len(r.Body), maxBody)
+	}
+	size := 0
+	for name, value := range r.Header {
+		if size += len(name) + len(value) + 8; reserved(name) {
 			return invalid("header name %q is reserved", name)
 		}
 	}
+	if len(r.Header) > maxUserHeaders || size > maxUserHeaderBytes {
+		return refused(rpc.ResourceExhausted, "request has %d headers with %d bytes, at most %d with %d are allowed",
+			len(r.Header), size, maxUserHeaders, maxUserHeaderBytes)
+	}
 	return nil
 }
+
+// What a caller may add leaves room for the headers of the protocol and the broker, within what a server takes by default.
+const (
+	maxUserHeaders     = 48
+	maxUserHeaderBytes = 14 << 10
+)

@@ -41,6 +41,8 @@ func TestGolden(t *testing.T) {
 	reply := rpc.Reply{ContentType: "application/json", Body: []byte("832040"), Server: "host/1"}
 	replayed := reply
 	replayed.Replayed = true
+	once := attempt(wire.Direct)
+	once.Once, once.Priority = true, 3
 	durable := call()
 	durable.Persistent = true
 	failure := &rpc.Error{
@@ -53,6 +55,8 @@ func TestGolden(t *testing.T) {
 	}{
 		{"request-direct", wire.EncodeRequest(request(), attempt(wire.Direct))},
 		{"request-queued", wire.EncodeRequest(request(), attempt(wire.Queued))},
+		{"request-durable", wire.EncodeRequest(request(), attempt(wire.Durable))},
+		{"request-at-most-once", wire.EncodeRequest(request(), once)},
 		{"request-plain", wire.EncodeRequest(request(), attempt(wire.Plain))},
 		{"reply", wire.EncodeReply(call(), &reply)},
 		{"reply-replayed", wire.EncodeReply(call(), &replayed)},

@@ -49,13 +49,17 @@ func EncodeError(c *Call, e *rpc.Error, server string, replayed bool) *conn.Mess
 }
 
 func answer(c *Call, server string) *conn.Message {
-	return &conn.Message{
+	m := &conn.Message{
 		Key:           c.ReplyTo,
 		Mandatory:     true,
 		Persistent:    c.Persistent,
 		CorrelationID: c.ID,
 		Headers:       map[string]any{headerVersion: int64(Version), headerServer: server},
 	}
+	if c.Attempt > 0 {
+		m.Headers[headerAttempt] = int64(c.Attempt)
+	}
+	return m
 }
 
 // cut shortens s to at most n bytes without breaking a character.
@@ -67,6 +71,13 @@ func cut(s string, n int) string {
 		n--
 	}
 	return s[:n]
+}
+
+// Refuses reports whether an answer says no to an attempt without having executed the call: it speaks for that attempt
+// alone, see [AttemptOf].
+func Refuses(m *conn.Message) bool {
+	_, failed := m.Headers[headerCode]
+	return failed && m.Headers[headerExecuted] != rpc.ExecutedYes.String()
 }
 
 // DecodeReply reads the answer to a call: a reply, or the *rpc.Error that the server sent.

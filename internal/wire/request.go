@@ -13,20 +13,26 @@ type Mode uint8
 
 // The modes of an attempt.
 const (
-	Direct Mode = iota // to a server that has room now, or back to the caller at once
-	Queued             // waits in the service's queue until the deadline
-	Plain              // to a queue that others own, by its name, as in RabbitMQ's tutorial 6
+	Direct  Mode = iota // to a server that has room now, or back to the caller at once
+	Queued              // waits in the service's queue until the deadline
+	Durable             // the same, written to disk
+	Plain               // to a queue that others own, by its name, as in RabbitMQ's tutorial 6
 )
 
+// Ping is the method by which a caller asks whether somebody serves a service. Servers answer it themselves.
+const Ping = "rpc.ping"
+
 // String returns the mode in lower case.
-func (m Mode) String() string { return [...]string{"direct", "queued", "plain"}[m] }
+func (m Mode) String() string { return [...]string{"direct", "queued", "durable", "plain"}[m] }
 
 // An Attempt is what an attempt of a call adds to its request.
 type Attempt struct {
-	Mode    Mode
-	Queue   string        // Plain: where to
-	ReplyTo string        // the caller's reply queue
-	Timeout time.Duration // time left until the deadline
+	Mode     Mode
+	Queue    string        // Plain: where to
+	ReplyTo  string        // the caller's reply queue
+	Timeout  time.Duration // time left until the deadline
+	Once     bool          // it must not be executed again if it is delivered again
+	Priority uint8
 }
 
 // EncodeRequest makes the message of an attempt. The request has been checked with [CheckRequest].
@@ -49,14 +55,19 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 		ReplyTo:       a.ReplyTo,
 		Type:          r.Method,
 		Expiration:    strconv.FormatInt(ms, 10),
+		Priority:      a.Priority,
 		Headers:       headers,
 		Body:          r.Body,
+	}
+	if a.Once {
+		headers[headerOnce] = true
 	}
 	switch a.Mode {
 	case Direct:
 		m.Expiration = "0"
 		headers[headerCC] = []any{a.ReplyTo}
-	case Queued:
+	case Queued, Durable:
+		m.Persistent = a.Mode == Durable
 		headers[headerCC] = []any{a.ReplyTo}
 	case Plain:
 		m.Exchange, m.Key = "", a.Queue
@@ -80,7 +91,8 @@ func DecodeBounce(m *conn.Message) (Bounce, bool) {
 	return Bounce{ID: m.CorrelationID, Attempt: AttemptOf(m), Reason: reason}, true
 }
 
-// AttemptOf tells which attempt of its call a request that came back was.
+// AttemptOf tells which attempt of its call a message belongs to, a request that came back or an answer. It is 0 if that is
+// not said.
 func AttemptOf(m *conn.Message) int {
 	attempt, _ := integer(m.Headers[headerAttempt])
 	return int(attempt)

@@ -234,7 +234,7 @@ func TestCheckRequest(t *testing.T) {
 		for plain, want := range map[bool]bool{false: c.ok, true: c.plain} {
 			r := request()
 			c.edit(r)
-			err := wire.CheckRequest(r, plain)
+			err := wire.CheckRequest(r, plain, 1<<20)
 			if (err == nil) != want {
 				t.Errorf("%s, plain %v: got %v, legal %v", c.name, plain, err, want)
 			}
@@ -362,7 +362,7 @@ func FuzzRequestEncodeDecode(f *testing.F) {
 			Body: body, Attempt: n,
 		}
 		_, noCodec := rpc.CodecFor(contentType)
-		if wire.CheckService(service) != nil || wire.CheckRequest(r, false) != nil || noCodec != nil || contentType == "" ||
+		if wire.CheckService(service) != nil || wire.CheckRequest(r, false, 1<<20) != nil || noCodec != nil || contentType == "" ||
 			client == "" || len(client) > 255 || n < 1 || n > 1<<30 || ms < 1 || ms > 1e6 || len(value) > 1e4 || len(name) > 255 {
 			t.Skip()
 		}

@@ -20,6 +20,7 @@ const (
 	headerTimeout    = "rpc-timeout-ms"
 	headerAttempt    = "rpc-attempt"
 	headerClient     = "rpc-client"
+	headerOnce       = "rpc-at-most-once"
 	headerCode       = "rpc-code"
 	headerMessage    = "rpc-message"
 	headerDetails    = "rpc-details"

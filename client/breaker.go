@@ -1,0 +1,124 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// ErrBreakerOpen is in the chain of an unavailable error when the breaker of the service has let nothing through. The
+// cause of the last failure is in the chain as well, and RetryAfter is the time until the next probe.
+var ErrBreakerOpen = errors.New("breaker is open")
+
+const (
+	tripAfter = 20                     // failures in a row
+	openFor   = 100 * time.Millisecond // until the next probe: it costs a look, so a server that comes back is soon noticed
+)
+
+// A breaker keeps calls from a service that cannot be reached. It is gobreaker's, with two things more: it remembers why
+// it is open, and it probes with a look of its own, so that no call is risked.
+type breaker struct {
+	two *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	mu    sync.Mutex // guards what follows
+	cause error      // of the last failure
+	probe time.Time  // when the next probe is due
+}
+
+func newBreaker(service string, announce func(service, from, to string)) *breaker {
+	b := &breaker{}
+	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:         service,
+		Timeout:      openFor,
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripAfter },
+		IsSuccessful: func(err error) bool { return !unreached(err) },
+		IsExcluded:   neutral,
+		OnStateChange: func(name string, from, to gobreaker.State) {
+			if announce != nil {
+				announce(name, from.String(), to.String())
+			}
+		},
+	})
+	return b
+}
+
+// unreached tells the failures that trip the breaker: nobody there, no broker, no answer. What a server said never does,
+// nor does a call that had no time.
+func unreached(err error) bool {
+	var e *rpc.Error
+	if !errors.As(err, &e) || e.Remote {
+		return false
+	}
+	return e.Code == rpc.Unavailable || e.Code == rpc.DeadlineExceeded && e.Executed == rpc.ExecutedUnknown
+}
+
+// neutral tells the endings that say nothing of the service: canceled calls, and those that this side has refused.
+func neutral(err error) bool {
+	var e *rpc.Error
+	return errors.As(err, &e) && !e.Remote && !unreached(err)
+}
+
+func (b *breaker) failed(err error) {
+	if !unreached(err) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cause, b.probe = err, time.Now().Add(openFor)
+}
+
+// open makes the error of a call that is not let through.
+func (b *breaker) open() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wait := max(time.Until(b.probe), time.Millisecond)
+	return local(rpc.Unavailable, rpc.ExecutedNo, fmt.Errorf("%w, next probe in %v: %w", ErrBreakerOpen, wait.Round(time.Millisecond), b.cause)).
+		WithRetryAfter(wait)
+}
+
+// allow asks the breaker. What it returns is told the outcome of the call.
+func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request) (done func(error), err error) {
+	b := svc.breaker
+	if b == nil {
+		return func(error) {}, nil
+	}
+	probing := b.two.State() == gobreaker.StateHalfOpen
+	report, err := b.two.Allow()
+	if err != nil {
+		return nil, b.open()
+	}
+	if probing {
+		err := c.probe(ctx, svc, r)
+		b.failed(err)
+		if report(err); err != nil {
+			return nil, b.open()
+		}
+		return c.allow(ctx, svc, r)
+	}
+	return func(err error) {
+		b.failed(err)
+		report(err)
+	}, nil
+}
+
+// probe finds out whether the service can be reached, without a call and without waiting for a connection.
+func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request) error {
+	l, err := c.link(ctx, true)
+	if err != nil {
+		return local(rpc.Unavailable, rpc.ExecutedNo, err)
+	}
+	found, err := c.look(ctx, l, svc, r)
+	switch {
+	case err != nil:
+		return local(rpc.Unavailable, rpc.ExecutedNo, err)
+	case found != present:
+		return local(rpc.Unavailable, rpc.ExecutedNo, noServer(c.queue(r.Service)))
+	}
+	return nil
+}

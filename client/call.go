@@ -1,0 +1,252 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// roundTrip makes a call: it checks the request, passes the breaker and the limit, and carries out the plan.
+func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+	start := time.Now()
+	o := c.callOptions(ctx)
+	c.stats.calls.Add(1)
+
+	req := c.request(r, &o)
+	queue := c.queue(req.Service)
+	svc := c.services.get(queue, func() *service { return c.newService(queue) })
+	reply, err := c.admit(ctx, svc, &req, &o)
+	if err != nil {
+		c.stats.failed.Add(1)
+	} else {
+		c.stats.ok.Add(1)
+	}
+	if c.opts.hooks.CallEnded != nil {
+		c.opts.hooks.CallEnded(CallEnded{Request: &req, Reply: reply, Err: err, Took: time.Since(start)})
+	}
+	return reply, err
+}
+
+// request completes a copy of what the caller has given.
+func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
+	req := *r
+	req.ID, req.Client, req.Attempt = o.id, c.opts.name, 0
+	if req.ID == "" {
+		req.ID = uuid.NewString()
+	}
+	if len(o.header) > 0 {
+		req.Header = make(rpc.Header, len(r.Header)+len(o.header))
+		for _, h := range []rpc.Header{r.Header, o.header} {
+			for name, value := range h {
+				req.Header[name] = value
+			}
+		}
+	}
+	return req
+}
+
+// admit lets a call through that is well-formed, for a service that can be expected to answer, when there is room.
+func (c *Client) admit(ctx context.Context, svc *service, r *rpc.Request, o *callOptions) (*rpc.Reply, error) {
+	if err := wire.CheckRequest(r, c.opts.queue != "", c.opts.maxBody); err != nil {
+		return nil, err
+	}
+	done, err := c.allow(ctx, svc, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.enter(ctx, o.failFast); err != nil {
+		done(err)
+		return nil, err
+	}
+	defer c.leave()
+	call, ok := c.pending.add(r)
+	if !ok {
+		err := local(rpc.AlreadyExists, rpc.ExecutedUnknown, errors.New("a call with this ID is in flight"))
+		done(err)
+		return nil, err
+	}
+	defer c.pending.remove(r.ID)
+	svc.budget.earn()
+	reply, err := c.carryOut(ctx, svc, call, &plan{
+		callOptions: *o,
+		plain:       c.opts.queue != "",
+		queue:       c.queue(r.Service),
+		budget:      svc.budget.spend,
+		back:        func() bool { return c.services.returning(svc) },
+	})
+	done(err)
+	return reply, err
+}
+
+// carryOut does step after step of the plan, until its end.
+func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan) (*rpc.Reply, error) {
+	var l *link
+	e := event{kind: started}
+	for {
+		s := p.next(e)
+		switch s.do {
+		case end:
+			return s.reply, s.err
+		case connect:
+			l, e = c.connect(ctx, svc, p)
+		case look:
+			e = c.looked(ctx, l, svc, call, p)
+		case publish:
+			e = c.attempt(ctx, l, svc, call, p, s.mode)
+		case pause:
+			e = c.pause(ctx, call, s.wait)
+		case room:
+			e = c.room(ctx, call, l)
+		}
+		select {
+		case m := <-call.replies: // outranks whatever else came at the same moment
+			e = answer(m)
+		default:
+		}
+	}
+}
+
+func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, event) {
+	l, err := c.link(ctx, p.failFast)
+	switch {
+	case err == nil:
+		return l, event{kind: connected, known: c.services.known(svc)}
+	case c.life.Err() != nil || ctx.Err() != nil:
+		if errors.Is(err, conn.ErrNotConnected) {
+			p.last = err // why there was no connection says more than that time is out
+		}
+		return nil, c.ended(ctx, false)
+	}
+	return nil, event{kind: disconnected, cause: err}
+}
+
+func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, p *plan) event {
+	bounced := p.bounce
+	found, err := c.look(ctx, l, svc, &call.req)
+	switch {
+	case ctx.Err() != nil || c.life.Err() != nil:
+		return c.ended(ctx, false)
+	case err != nil:
+		return event{kind: disconnected, cause: err}
+	case found == present && bounced:
+		c.services.learn(svc, p.queue, busy)
+	}
+	return event{kind: looked, known: found}
+}
+
+// attempt makes one attempt, and takes note of what it shows of the service.
+func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) event {
+	start := time.Now()
+	e := c.exchange(ctx, l, call, wire.Attempt{Mode: mode, Queue: c.opts.queue, Once: p.once, Priority: p.priority})
+	switch e.kind {
+	case replied:
+		c.services.learn(svc, p.queue, present)
+	case returned:
+		c.services.learn(svc, p.queue, missing)
+	case bounced:
+		c.stats.bounced.Add(1)
+	}
+	if call.req.Attempt > 1 {
+		c.stats.resent.Add(1)
+	}
+	if c.opts.hooks.AttemptEnded != nil {
+		c.opts.hooks.AttemptEnded(AttemptEnded{
+			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
+		})
+	}
+	return e
+}
+
+// exchange publishes a request and waits for the first of all that can come of it.
+func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attempt) event {
+	if ctx.Err() != nil || c.life.Err() != nil {
+		return c.ended(ctx, false)
+	}
+	attempt := call.begin()
+	a.ReplyTo = l.replyTo
+	deadline, _ := ctx.Deadline()
+	a.Timeout = time.Until(deadline)
+	var confirmed func(bool)
+	if a.Mode == wire.Durable {
+		confirmed = func(ok bool) {
+			if !ok { // if it is, the wait for the reply goes on
+				call.end(ending{attempt: attempt, kind: nacked, reason: "queue is full"})
+			}
+		}
+	}
+	if err := l.publisher.Publish(wire.EncodeRequest(&call.req, a), confirmed); err != nil {
+		return unpublished(err)
+	}
+	select {
+	case m := <-call.replies:
+		return answer(m)
+	case end := <-call.ends:
+		return end.event(a.Mode)
+	case <-l.session.Done():
+		return event{kind: lost, cause: fmt.Errorf("session lost: %w", l.session.Err())}
+	case <-ctx.Done():
+	case <-c.life.Done():
+	}
+	return c.ended(ctx, true)
+}
+
+func unpublished(err error) event {
+	switch {
+	case errors.Is(err, conn.ErrInvalid):
+		return event{kind: failed, err: local(rpc.InvalidArgument, rpc.ExecutedNo, err)}
+	case errors.Is(err, conn.ErrBlocked):
+		return event{kind: blocked, cause: err}
+	case conn.NotSent(err):
+		return event{kind: unsent, cause: err}
+	}
+	return event{kind: unsure, cause: err}
+}
+
+// pause lets time pass. An answer to an earlier attempt may come meanwhile.
+func (c *Client) pause(ctx context.Context, call *call, d time.Duration) event {
+	if deadline, _ := ctx.Deadline(); time.Until(deadline) < d {
+		return event{kind: over} // there will be no time for another attempt
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	return await(ctx, c, call, t.C)
+}
+
+// room waits until the broker takes messages again.
+func (c *Client) room(ctx context.Context, call *call, l *link) event {
+	blocked := l.session.Blocked()
+	if blocked == nil {
+		return event{kind: ready}
+	}
+	return await(ctx, c, call, blocked)
+}
+
+func await[T any](ctx context.Context, c *Client, call *call, done <-chan T) event {
+	select {
+	case m := <-call.replies:
+		return answer(m)
+	case <-done:
+		return event{kind: ready}
+	case <-ctx.Done():
+	case <-c.life.Done():
+	}
+	return c.ended(ctx, false)
+}
+
+// ended tells how the caller ended the call.
+func (c *Client) ended(ctx context.Context, out bool) event {
+	switch {
+	case c.life.Err() != nil:
+		return event{kind: canceled, cause: errClosed, out: out}
+	case errors.Is(ctx.Err(), context.Canceled):
+		return event{kind: canceled, cause: errCanceled, out: out}
+	}
+	return event{kind: over, out: out}
+}

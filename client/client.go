@@ -1,0 +1,170 @@
+// Package client makes calls to services over RabbitMQ.
+//
+// A call ends by its deadline, always: with the reply, with the error that the server sent, or with an error that says
+// what is known. [rpc.CodeOf] tells the kind of failure, [rpc.Executed] whether the effect may have happened:
+//
+//	c, err := client.New(m, client.WithTimeout(5*time.Second))
+//	v, err := client.Call(ctx, c, Fib, 30)
+//	switch {
+//	case err == nil: // v is the answer
+//	case rpc.CodeOf(err) == rpc.Unavailable: // no server, or no broker
+//	case rpc.Executed(err) == rpc.ExecutedUnknown: // it may have run
+//	}
+//
+// # Guarantees
+//
+// A call is sent again, under the same call ID, when its session is lost or its server dies: at least once, and the
+// server's deduplication makes that once wherever its store remembers. A service that nobody serves is an error within
+// a round trip to the broker, and leaves nothing in a queue.
+//
+// # Concurrency
+//
+// A client serves any number of goroutines. A call costs its caller no goroutine: run many by starting many.
+package client
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// A Client makes calls. Make it with [New].
+type Client struct {
+	conn     conn.Connector
+	opts     options
+	do       rpc.Handler
+	places   chan struct{} // one taken by each call in flight
+	pending  pending
+	services *services
+	looks    singleflight.Group
+	stats    stats
+	life     context.Context // ends with Close
+	end      context.CancelFunc
+
+	mu      sync.Mutex // guards what follows
+	current *link
+	closed  bool
+	wg      sync.WaitGroup // setting up links
+}
+
+// New makes a client that uses the sessions of c. It does no I/O: the first call does.
+func New(c conn.Connector, opts ...Option) (*Client, error) {
+	o := options{
+		call:     callOptions{timeout: 10 * time.Second, retry: true},
+		name:     uuid.NewString(),
+		inFlight: 10_000,
+		maxBody:  wire.DefaultLimits.Body,
+	}
+	for _, opt := range opts {
+		opt.apply(&o)
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	client := &Client{
+		conn:     c,
+		opts:     o,
+		places:   make(chan struct{}, o.inFlight),
+		pending:  pending{calls: make(map[string]*call)},
+		services: newServices(o.hooks.Presence),
+	}
+	client.life, client.end = context.WithCancel(context.Background())
+	client.do = rpc.Chain(client.roundTrip, o.interceptors...)
+	return client, nil
+}
+
+func (c *Client) newService(queue string) *service {
+	s := &service{budget: newBudget()}
+	if !c.opts.noBreaker {
+		s.breaker = newBreaker(queue, c.opts.hooks.Breaker)
+	}
+	return s
+}
+
+// Do makes one call. It is an [rpc.Handler]: on return exactly one of reply and error is nil, and the error is an
+// *[rpc.Error]. The deadline is that of ctx, or the client's timeout from now if that is earlier. Options come with the
+// context, see [With]. Do sets ID, Client and Attempt of the request it sends; r itself is not changed.
+func (c *Client) Do(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.callOptions(ctx).timeout)
+	defer cancel()
+	return c.do(ctx, r)
+}
+
+// Call makes one call of m with the request v: with the options of the client, those of the method over them, and opts
+// over both. See [Client.Do].
+func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], v Req, opts ...CallOption) (Res, error) {
+	var none Res
+	body, err := rpc.Marshal(m.ContentType, v)
+	if err != nil {
+		return none, local(rpc.CodeOf(err), rpc.ExecutedNo, fmt.Errorf("encode request: %w", err))
+	}
+	contentType := m.ContentType
+	if contentType == "" {
+		contentType = rpc.ContentTypeJSON
+	}
+	ctx = With(With(ctx, defaults(m)...), opts...)
+	reply, err := c.Do(ctx, &rpc.Request{Service: m.Service, Method: m.Name, ContentType: contentType, Body: body})
+	if err != nil {
+		return none, err
+	}
+	if c.opts.queue != "" && (reply.ContentType == "" || reply.ContentType == rpc.ContentTypeBytes) {
+		reply.ContentType = contentType // servers that know nothing of this protocol often do not say
+	}
+	res, err := rpc.Unmarshal[Res](reply.ContentType, reply.Body)
+	if err != nil {
+		return none, local(rpc.Internal, rpc.ExecutedYes, fmt.Errorf("decode reply: %w", err))
+	}
+	return res, nil
+}
+
+// defaults are the options that a method carries.
+func defaults[Req, Res any](m rpc.Method[Req, Res]) (opts []CallOption) {
+	if m.Timeout > 0 {
+		opts = append(opts, WithTimeout(m.Timeout))
+	}
+	if m.AtMostOnce {
+		opts = append(opts, AtMostOnce())
+	}
+	if m.Durable {
+		opts = append(opts, Durable())
+	}
+	return opts
+}
+
+// Close ends the calls in flight with the code canceled and gives up the reply queue. It returns when ctx ends at the
+// latest.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	current := c.current
+	c.mu.Unlock()
+	c.end()
+	c.wg.Wait() // what runs there ends with life
+	if current == nil {
+		return nil
+	}
+	return current.close(ctx)
+}
+
+// Stats returns what the client has counted since it was made.
+func (c *Client) Stats() Stats { return c.stats.snapshot() }
+
+// queue is where the requests to a service are, which tells whether anybody serves it.
+func (c *Client) queue(service string) string {
+	if c.opts.queue != "" {
+		return c.opts.queue
+	}
+	return wire.Queue(service)
+}

@@ -1,0 +1,26 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// ErrNoServer is in the chain of an unavailable error when nobody serves what was called.
+var ErrNoServer = errors.New("no server")
+
+var (
+	errBusy     = errors.New("servers are busy, or one died with the request")
+	errCanceled = errors.New("canceled by the caller")
+	errClosed   = errors.New("client is closed")
+	errNoReply  = errors.New("no reply in time")
+	errNotTaken = errors.New("no server took the request in time")
+)
+
+func noServer(queue string) error { return fmt.Errorf("%w on queue %s", ErrNoServer, queue) }
+
+// local makes an error of this side, without an answer of a server behind it.
+func local(code rpc.Code, executed rpc.Execution, cause error) *rpc.Error {
+	return rpc.Errorf(code, "%w", cause).WithCause(errors.Join(rpc.ErrNoAnswer, cause)).WithExecuted(executed)
+}

@@ -1,0 +1,55 @@
+package client
+
+import (
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// Hooks are told what happens: metrics, traces and logs are made of them. Those that are nil cost nothing. They run on
+// the goroutine of what they tell, so they must be quick, and must not make calls.
+type Hooks struct {
+	CallEnded    func(CallEnded)
+	AttemptEnded func(AttemptEnded)
+
+	// Presence tells what the client has learned of who serves a queue: present, busy, absent or missing.
+	Presence func(queue, presence string)
+
+	// Breaker tells a change of the breaker of a queue: closed, half-open or open.
+	Breaker func(queue, from, to string)
+
+	// Session tells that the client uses a new session: err is why the one before ended, nil for the first.
+	Session func(err error)
+}
+
+// CallEnded is a call that has ended. Exactly one of Reply and Err is nil.
+type CallEnded struct {
+	Request *rpc.Request // not to be changed; Attempt is 0
+	Reply   *rpc.Reply
+	Err     error
+	Took    time.Duration
+}
+
+// AttemptEnded is an attempt that has ended.
+type AttemptEnded struct {
+	Request *rpc.Request // not to be changed
+	Mode    string       // direct, queued, durable or plain
+	Ending  string       // what came of it: replied, failed, bounced, lost and so on
+	Err     error        // why, if there is more to say
+	Took    time.Duration
+}
+
+// String names a kind of event as it appears in [AttemptEnded].
+func (k kind) String() string {
+	return [...]string{
+		"started", "connected", "disconnected", "looked", "replied", "failed", "returned", "bounced", "expired", "buried",
+		"nacked", "lost", "unsent", "unsure", "blocked", "ready", "over", "canceled",
+	}[k]
+}
+
+func (e event) reason() error {
+	if e.err != nil {
+		return e.err
+	}
+	return e.cause
+}

@@ -1,0 +1,74 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// pingTimeout bounds the wait for the answer to a ping. A server with room answers within a round trip; one without
+// lets it bounce as fast.
+const pingTimeout = time.Second
+
+// look finds out who serves the service. Callers that look at the same time share one look.
+func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request) (presence, error) {
+	queue := c.queue(r.Service)
+	result := c.looks.DoChan(l.replyTo+" "+queue, func() (any, error) {
+		p, err := c.inspect(context.WithoutCancel(ctx), l, queue, r.Service)
+		if err == nil {
+			c.services.learn(svc, queue, p)
+		}
+		return p, err
+	})
+	select {
+	case r := <-result:
+		return r.Val.(presence), r.Err
+	case <-ctx.Done():
+		return unknown, ctx.Err()
+	}
+}
+
+// inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right;
+// others ask the servers themselves.
+func (c *Client) inspect(ctx context.Context, l *link, queue, service string) (presence, error) {
+	info, err := l.session.InspectQueue(ctx, queue)
+	switch {
+	case errors.Is(err, conn.ErrNotFound):
+		return missing, nil
+	case errors.Is(err, conn.ErrLocked), errors.Is(err, conn.ErrRefused) && c.opts.queue != "":
+		return present, nil // a server's own queue; or one that may be there: publishing will tell
+	case errors.Is(err, conn.ErrRefused):
+		return c.ping(ctx, l, service)
+	case err != nil:
+		return unknown, err
+	case info.Consumers == 0:
+		return absent, nil
+	}
+	return present, nil
+}
+
+// ping asks whoever serves the service to answer at once. If it comes back nobody is there, or nobody has room: that cannot
+// be told apart without a look.
+func (c *Client) ping(ctx context.Context, l *link, service string) (presence, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	ping, _ := c.pending.add(&rpc.Request{
+		Service: service, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: uuid.NewString(), Client: c.opts.name,
+	})
+	defer c.pending.remove(ping.req.ID)
+	switch e := c.exchange(ctx, l, ping, wire.Attempt{Mode: wire.Direct}); e.kind {
+	case replied, failed: // a server that does not know pings is one
+		return present, nil
+	case returned:
+		return missing, nil
+	case lost, unsent, unsure, blocked:
+		return unknown, e.cause
+	}
+	return absent, nil
+}

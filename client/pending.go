@@ -1,0 +1,154 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// pending knows the calls that wait, by call ID. A call is added before its first publish, or a fast reply would find
+// nobody waiting.
+type pending struct {
+	mu    sync.Mutex // guards calls
+	calls map[string]*call
+}
+
+// A call is one that waits for its answer.
+type call struct {
+	req     rpc.Request
+	replies chan *conn.Message // buffered 1: the first ends the call, all others are late
+	ends    chan ending        // buffered 1: how the present attempt ended without a reply
+
+	mu       sync.Mutex // guards what follows, and that nothing of an earlier attempt gets into ends
+	attempt  int
+	answered bool
+}
+
+func newCall(r *rpc.Request) *call {
+	return &call{req: *r, replies: make(chan *conn.Message, 1), ends: make(chan ending, 1)}
+}
+
+// An ending is how the broker ended an attempt.
+type ending struct {
+	attempt int
+	kind    kind // returned, nacked, or buried, which stands for all dead letters
+	reason  string
+}
+
+func (p *pending) add(r *rpc.Request) (*call, bool) {
+	c := newCall(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, taken := p.calls[r.ID]; taken {
+		return nil, false
+	}
+	p.calls[r.ID] = c
+	return c, true
+}
+
+func (p *pending) remove(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.calls, id)
+}
+
+func (p *pending) get(id string) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[id]
+}
+
+// begin starts the next attempt: what ended the one before is of no more interest.
+func (c *call) begin() (attempt int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attempt++
+	c.req.Attempt = c.attempt
+	c.answered = false // the answer to the attempt before was a no
+	select {
+	case <-c.ends:
+	default:
+	}
+	return c.attempt
+}
+
+// reply hands over an answer and reports whether the call was still without. A no to an earlier attempt, delivered twice
+// or late, says nothing of the present one.
+func (c *call) reply(m *conn.Message) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if attempt := wire.AttemptOf(m); c.answered || attempt > 0 && attempt < c.attempt && wire.Refuses(m) {
+		return false
+	}
+	c.answered = true
+	c.replies <- m
+	return true
+}
+
+// end hands over how the broker ended an attempt, unless another is under way.
+func (c *call) end(e ending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answered || e.attempt != c.attempt {
+		return
+	}
+	select {
+	case c.ends <- e:
+	default: // it has ended already
+	}
+}
+
+func answer(m *conn.Message) event {
+	reply, err := wire.DecodeReply(m)
+	if err == nil {
+		return event{kind: replied, reply: reply}
+	}
+	var e *rpc.Error
+	if !errors.As(err, &e) {
+		e = rpc.Errorf(rpc.Internal, "%w", err)
+	}
+	return event{kind: failed, err: e}
+}
+
+// event tells what the end of an attempt means, which depends on the mode: in the queue a request expires at the call's
+// deadline, otherwise at once.
+func (e ending) event(mode wire.Mode) event {
+	switch {
+	case e.kind != buried:
+		return event{kind: e.kind, cause: errors.New(e.reason)}
+	case e.reason == "expired" && mode == wire.Direct:
+		return event{kind: bounced}
+	case e.reason == "expired":
+		return event{kind: expired}
+	}
+	return event{kind: buried, cause: fmt.Errorf("request was given up by the broker: %s", e.reason)}
+}
+
+// onDelivery takes what comes into the reply queue: replies, and requests that came back. Anybody can write there, so
+// what belongs to no call, or does not come from the user that replies must come from, is dropped.
+func (c *Client) onDelivery(d *conn.Delivery) {
+	if b, ok := wire.DecodeBounce(&d.Message); ok {
+		if call := c.pending.get(b.ID); call != nil {
+			call.end(ending{attempt: b.Attempt, kind: buried, reason: b.Reason})
+		}
+		return
+	}
+	if c.opts.serverUser != "" && d.UserID != c.opts.serverUser {
+		c.stats.forged.Add(1)
+		return
+	}
+	call := c.pending.get(d.CorrelationID)
+	if call == nil || !call.reply(&d.Message) {
+		c.stats.late.Add(1)
+	}
+}
+
+func (c *Client) onReturn(r *conn.Return) {
+	if call := c.pending.get(r.CorrelationID); call != nil {
+		call.end(ending{attempt: wire.AttemptOf(&r.Message), kind: returned, reason: r.Reason})
+	}
+}

@@ -1,0 +1,82 @@
+package client
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+func TestOneCallPerID(t *testing.T) {
+	p := pending{calls: make(map[string]*call)}
+	if _, ok := p.add(&rpc.Request{ID: "1"}); !ok {
+		t.Error("a first call is refused")
+	}
+	if _, ok := p.add(&rpc.Request{ID: "1"}); ok {
+		t.Error("a second call has the ID of one that waits")
+	}
+	p.remove("1")
+	if p.get("1") != nil {
+		t.Error("a call that was removed is there")
+	}
+}
+
+// An ending that comes late must not be taken for that of the next attempt, nor take its place.
+func TestLateEnding(t *testing.T) {
+	c := newCall(&rpc.Request{ID: "1"})
+	for n := 1; n <= 5000; n++ {
+		c.begin()
+		var wg sync.WaitGroup
+		wg.Go(func() { c.end(ending{attempt: n, reason: "late"}) })
+		c.begin()
+		wg.Wait()
+		select {
+		case e := <-c.ends:
+			t.Fatalf("attempt %d ended with the ending of %d", c.req.Attempt, e.attempt)
+		default:
+		}
+		n++
+		if c.end(ending{attempt: n}); len(c.ends) != 1 {
+			t.Fatalf("the ending of attempt %d is lost", n)
+		}
+	}
+}
+
+func TestFirstReplyCounts(t *testing.T) {
+	c := newCall(&rpc.Request{ID: "1"})
+	c.begin()
+	first, second := &conn.Message{}, &conn.Message{}
+	if !c.reply(first) || c.reply(second) {
+		t.Error("want the first reply and no other")
+	}
+	c.end(ending{attempt: 1})
+	if got := <-c.replies; got != first {
+		t.Error("got the second reply")
+	}
+	if c.reply(second) || len(c.replies)+len(c.ends) != 0 {
+		t.Error("more came after the reply")
+	}
+}
+
+// A no to an earlier attempt must not end the present one: that may be executed.
+func TestLateRefusal(t *testing.T) {
+	refusal := func(attempt int64, executed string) *conn.Message {
+		return &conn.Message{Headers: map[string]any{"rpc-attempt": attempt, "rpc-code": "unavailable", "rpc-executed": executed}}
+	}
+	c := newCall(&rpc.Request{ID: "1"})
+	c.begin()
+	if !c.reply(refusal(1, "no")) {
+		t.Error("the answer to the present attempt is refused")
+	}
+	<-c.replies
+	c.begin()
+	for _, executed := range []string{"no", "unknown"} {
+		if c.reply(refusal(1, executed)) {
+			t.Errorf("a no to the attempt before, executed %s, is taken for the answer", executed)
+		}
+	}
+	if !c.reply(refusal(1, "yes")) { // speaks for the call
+		t.Error("what the call came to is refused")
+	}
+}

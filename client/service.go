@@ -1,0 +1,116 @@
+package client
+
+import (
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// A presence is what the client knows of who serves a queue.
+type presence uint8
+
+const (
+	unknown presence = iota
+	present
+	busy    // present, but with no room a moment ago
+	absent  // nobody consumes the queue
+	missing // there is no such queue
+)
+
+// String returns the presence in lower case.
+func (p presence) String() string {
+	return [...]string{"unknown", "present", "busy", "absent", "missing"}[p]
+}
+
+const (
+	maxServices = 1024                   // that a client remembers
+	absentFor   = 100 * time.Millisecond // that it takes nobody's being there for granted
+	busyFor     = time.Second            // that calls to busy servers wait in their queue, without trying them directly
+	returnGrace = 20 * time.Second       // that servers may take to come back after their broker did: their own backoff ends at 15s
+)
+
+// services is what the client knows of each service.
+type services struct {
+	mu       sync.Mutex // guards the fields of the services too
+	queues   *lru.Cache[string, *service]
+	announce func(queue, presence string) // may be nil
+}
+
+// A service is one that the client has called.
+type service struct {
+	breaker *breaker
+	budget  *budget
+
+	state  presence
+	at     time.Time // since when
+	backBy time.Time // it was served before the session was lost: until then nobody means not yet
+}
+
+func newServices(announce func(queue, presence string)) *services {
+	queues, err := lru.New[string, *service](maxServices)
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	return &services{queues: queues, announce: announce}
+}
+
+// get returns the service behind a queue. One that was not called for long may have been forgotten.
+func (s *services) get(queue string, make func() *service) *service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	svc, ok := s.queues.Get(queue)
+	if !ok {
+		svc = make()
+		s.queues.Add(queue, svc)
+	}
+	return svc
+}
+
+// known returns what is known of a service and still good.
+func (s *services) known(svc *service) presence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	age := time.Since(svc.at)
+	switch {
+	case svc.state == busy && age >= busyFor:
+		return present
+	case svc.state >= absent && age >= absentFor:
+		return unknown
+	}
+	return svc.state
+}
+
+// learn takes note of what an attempt or a look has shown. A reply shows that somebody is there, not that there is room.
+func (s *services) learn(svc *service, queue string, p presence) {
+	s.mu.Lock()
+	old := svc.state
+	if p == present && old == busy && time.Since(svc.at) < busyFor {
+		s.mu.Unlock()
+		return
+	}
+	svc.state, svc.at = p, time.Now()
+	s.mu.Unlock()
+	if old != p && s.announce != nil {
+		s.announce(queue, p.String())
+	}
+}
+
+// returning reports whether a service that nobody serves is expected back.
+func (s *services) returning(svc *service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(svc.backBy)
+}
+
+// reconnected starts over in a new session. What was served before will be again, once its servers are back.
+func (s *services) reconnected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, svc := range s.queues.Values() {
+		if svc.state == present || svc.state == busy {
+			svc.backBy = time.Now().Add(returnGrace)
+		}
+		svc.state = unknown
+	}
+}
