@@ -1,0 +1,156 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// answer takes a request from its delivery to its acknowledgement: check, run, reply, ack. The order is the argument for
+// at least once: the reply is stored before it is sent, and sent before the request is acknowledged.
+func (s *Server) answer(ctx context.Context, j *job) {
+	if j.session.Err() != nil {
+		return // the broker delivers it again, in another session
+	}
+	if s.draining.Load() {
+		j.delivery.Nack(true)
+		return
+	}
+	s.answering.Add(1)
+	defer s.answering.Add(-1)
+	s.stats.received.Add(1)
+	call, err := wire.DecodeRequest(&j.delivery.Message, *j.source)
+	if errors.Is(err, wire.ErrNoReply) || !s.answerable(ctx, j, call) {
+		s.stats.dropped.Add(1)
+		s.opts.log.Warn("request dropped: its reply-to may not be answered", "service", s.service)
+		s.ack(j)
+		return
+	}
+	deadline := j.received.Add(call.Timeout)
+	var m *conn.Message
+	switch {
+	case err != nil:
+		s.stats.rejected.Add(1)
+		m = s.encodeError(call, err)
+	case !time.Now().Before(deadline):
+		s.stats.expired.Add(1) // the caller has given up
+		s.ack(j)
+		return
+	default:
+		m = s.execute(ctx, call, j.delivery.Redelivered, deadline)
+	}
+	if s.send(ctx, j, call, m) {
+		s.ack(j)
+	}
+}
+
+// execute runs the call and returns the message that answers it.
+func (s *Server) execute(ctx context.Context, call *wire.Call, redelivered bool, deadline time.Time) *conn.Message {
+	if call.Method == wire.Ping {
+		return wire.EncodeReply(call, &rpc.Reply{ContentType: rpc.ContentTypeText, Server: s.opts.name})
+	}
+	if call.Once && redelivered {
+		s.stats.rejected.Add(1)
+		return s.encodeError(call, rpc.Errorf(rpc.Unavailable, "request was delivered before, and is to be executed at most once"))
+	}
+	if s.methods[call.Method] == nil {
+		s.stats.rejected.Add(1)
+		return s.encodeError(call, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, call.Method).
+			WithExecuted(rpc.ExecutedNo))
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	s.stats.running.Add(1)
+	reply, err := s.safely(ctx, &call.Request, s.handler, "interceptor")
+	s.stats.running.Add(-1)
+	if err != nil {
+		s.stats.failed.Add(1)
+		return s.encodeError(call, err)
+	}
+	if len(reply.Body) > s.opts.limits.Body {
+		s.stats.failed.Add(1)
+		return s.encodeError(call, rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
+			len(reply.Body), s.opts.limits.Body).WithExecuted(rpc.ExecutedYes))
+	}
+	s.stats.answered.Add(1)
+	if reply.Replayed {
+		s.stats.replayed.Add(1)
+	}
+	r := *reply // it may be in the store
+	if r.Server == "" {
+		r.Server = s.opts.name
+	}
+	return wire.EncodeReply(call, &r)
+}
+
+func (s *Server) encodeError(call *wire.Call, err error) *conn.Message {
+	e := own(err)
+	if e == nil { // of an interceptor outside of verdict
+		s.opts.log.Warn("interceptor failed", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
+		e = rpc.Errorf(rpc.Unknown, "interceptor failed")
+	}
+	return wire.EncodeError(call, e, s.opts.name, false)
+}
+
+// send publishes the answer and reports whether the request is done with: not if the session ended before that was
+// certain.
+func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message) bool {
+	session, publisher := j.session, j.publisher
+	m.UserID = s.opts.user
+	if wire.KindOfReplyTo(call.ReplyTo) == wire.ReplyDirect {
+		var err error
+		if session, publisher, err = s.direct.publisher(ctx); err != nil {
+			s.stats.unroutable.Add(1)
+			return true
+		}
+	}
+	var confirms chan bool
+	var confirmed func(bool)
+	if call.Persistent {
+		confirms = make(chan bool, 1)
+		confirmed = func(ok bool) { confirms <- ok }
+	}
+	err := publisher.Publish(m, confirmed)
+	for errors.Is(err, conn.ErrBlocked) {
+		if blocked := session.Blocked(); blocked != nil { // else not any more
+			select {
+			case <-blocked:
+			case <-ctx.Done():
+				return false
+			}
+		}
+		err = publisher.Publish(m, confirmed)
+	}
+	if errors.Is(err, conn.ErrInvalid) {
+		s.opts.log.Error("reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
+		m = s.encodeError(call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
+		m.UserID = s.opts.user
+		err = publisher.Publish(m, confirmed)
+	}
+	if err != nil {
+		return session != j.session
+	}
+	if confirms != nil {
+		select {
+		case <-confirms:
+		case <-session.Done():
+			return session != j.session
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Server) ack(j *job) {
+	if err := j.delivery.Ack(); err != nil && !errors.Is(err, conn.ErrClosed) {
+		s.opts.log.Warn("request not acknowledged", "service", s.service, "err", err)
+	}
+}
+
+// onReturn counts replies that found no queue: their callers are gone. A caller that comes back finds the reply in the store.
+func (s *Server) onReturn(*conn.Return) { s.stats.unroutable.Add(1) }

@@ -1,0 +1,150 @@
+package server_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
+	"github.com/rabbitrpc/rabbitrpc/server"
+)
+
+func unacked(r *rig) int {
+	synctest.Wait()
+	q, _ := r.broker.Queue("rabbitrpc.math")
+	return q.Unacked
+}
+
+// The reply is sent before the request is acknowledged, and that does not wait for anything.
+func TestReplyThenAck(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var once sync.Once
+		c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+			once.Do(func() {
+				if q, _ := r.broker.Queue("rabbitrpc.math"); q.Unacked != 1 {
+					t.Errorf("before the reply: %+v, want the request unacknowledged", q)
+				}
+				if confirmed != nil {
+					t.Error("the reply to a transient request waits for a confirmation")
+				}
+			})
+			return p.Publish(m, confirmed)
+		}}
+		r.start(c, twice)
+		r.mustAnswer()
+		if n := unacked(r); n != 0 {
+			t.Errorf("%d unacknowledged", n)
+		}
+	})
+}
+
+func TestUnroutableReply(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var runs counter
+		p := r.start(r.conn, slow(time.Second, &runs))
+		gone := newCaller(t, r.broker)
+		gone.send(one(gone))
+		synctest.Wait()
+		gone.conn.Lose()
+		time.Sleep(time.Second)
+		if n := unacked(r); n != 0 || p.Stats().Unroutable != 1 {
+			t.Errorf("%d unacknowledged, %+v, want none and one unroutable", n, p.Stats())
+		}
+		r.send(one(r.caller)) // the caller is back, with a new reply queue
+		if got := summary(r.replies()); got != "[2*]" || runs.ran() != 1 {
+			t.Errorf("got %s of %d runs, want the stored reply", got, runs.ran())
+		}
+	})
+}
+
+func persistent(m *conn.Message) { m.Persistent = true }
+
+func TestPersistentRequest(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		faults  []conntest.Fault
+		unacked int
+		late    string // replies once the session is lost
+	}{
+		{"confirmed", nil, 0, "[]"},
+		{"confirmation lost", []conntest.Fault{conntest.DropConfirm(1)}, 1, "[2*]"},
+		{"refused", []conntest.Fault{conntest.RefusePublish(1)}, 0, "[]"}, // by the caller's queue: once more would not help
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				var runs counter
+				r.start(r.conn, slow(0, &runs))
+				var struck []<-chan struct{}
+				for _, f := range c.faults {
+					struck = append(struck, r.conn.Fail(f))
+				}
+				r.send(r.request("1", persistent))
+				for _, m := range r.replies() {
+					if !m.Persistent || string(m.Body) != "2" {
+						t.Errorf("got %+v, want a persistent 2", m)
+					}
+				}
+				for _, s := range struck {
+					<-s
+				}
+				time.Sleep(5 * time.Second)
+				if n := unacked(r); n != c.unacked {
+					t.Errorf("%d unacknowledged, want %d", n, c.unacked)
+				}
+				r.conn.Lose()
+				if got := summary(r.replies()); got != c.late || runs.ran() != 1 {
+					t.Errorf("after the loss: got %s of %d runs, want %s of 1", got, runs.ran(), c.late)
+				}
+				if n := unacked(r); n != 0 {
+					t.Errorf("%d unacknowledged at the end", n)
+				}
+			})
+		})
+	}
+}
+
+func TestBlockedReply(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(r *rig)
+		want string
+	}{
+		{"until the alarm ends", func(r *rig) { r.broker.Unblock() }, "[2]"},
+		{"until the session is lost", func(r *rig) { r.conn.Lose(); synctest.Wait(); r.broker.Unblock() }, "[2*]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				var runs counter
+				r.start(r.conn, slow(time.Second, &runs))
+				r.send(r.request("1"))
+				synctest.Wait()
+				r.broker.Block()
+				time.Sleep(5 * time.Second)
+				if got := summary(r.replies()); got != "[]" || unacked(r) != 1 {
+					t.Errorf("blocked: got %s, %d unacknowledged", got, unacked(r))
+				}
+				c.end(r)
+				if got := summary(r.replies()); got != c.want || runs.ran() != 1 || unacked(r) != 0 {
+					t.Errorf("got %s of %d runs, %d unacknowledged, want %s of 1", got, runs.ran(), unacked(r), c.want)
+				}
+			})
+		})
+	}
+}
+
+// The alarm is over between the refusal of a reply and the question how long it will last: there is nothing to wait for.
+func TestUnblockedMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		refusals := 3
+		r.start(&hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+			if refusals > 0 {
+				refusals--
+				return conn.ErrBlocked
+			}
+			return p.Publish(m, confirmed)
+		}}, twice, server.WithWorkers(1))
+		r.mustAnswer()
+	})
+}

@@ -1,0 +1,227 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+)
+
+// retryAfter is how long a server waits, on average, when the broker refuses to let it serve.
+const retryAfter = 2 * time.Second
+
+// cancelTimeout bounds the wait for the end of a consumer.
+const cancelTimeout = 5 * time.Second
+
+// A job is a request on its way to a worker, with the session it must be answered in.
+type job struct {
+	delivery  *conn.Delivery
+	session   conn.Session
+	publisher conn.Publisher
+	source    *wire.Source
+	received  time.Time
+}
+
+// Run serves until ctx ends, through any number of sessions. Then it drains: it takes no more requests, gives back those
+// that have not started, lets running handlers end within the drain limit, and has their replies and acknowledgements
+// written when it returns nil. It returns an error for what more tries cannot change: no methods, or a queue that exists with
+// other arguments; and when handlers outlast the drain limit. It can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.started.Swap(true) {
+		return errors.New("server: Run was called before")
+	}
+	if len(s.methods) == 0 {
+		return errors.New("server: no method is registered")
+	}
+	if s.opts.queue != "" && s.opts.method != "" && s.methods[s.opts.method] == nil {
+		return fmt.Errorf("server: method %s, for messages that name none, is not registered", s.opts.method)
+	}
+	handling, stop := context.WithCancel(context.WithoutCancel(ctx)) // handlers outlive ctx by the drain limit
+	defer stop()
+	defer s.direct.close()
+	jobs := make(chan *job, 4*s.opts.workers) // two queues in two sessions: a consumer that waited could not be cancelled
+	var workers sync.WaitGroup
+	last := make(chan struct{}) // closed when nothing more is to be started
+	for range s.opts.workers {
+		workers.Go(func() { s.work(handling, jobs, last) })
+	}
+	err := s.serve(ctx, jobs)
+	s.draining.Store(true)
+	close(last)
+	giveBack(jobs)
+	return errors.Join(err, s.drain(&workers, stop))
+}
+
+// work answers requests until the last.
+func (s *Server) work(ctx context.Context, jobs <-chan *job, last <-chan struct{}) {
+	for {
+		select {
+		case j := <-jobs:
+			s.answer(ctx, j)
+		case <-last:
+			return
+		}
+	}
+}
+
+// giveBack empties jobs. Those of a session that is over the broker has already.
+func giveBack(jobs <-chan *job) {
+	for {
+		select {
+		case j := <-jobs:
+			j.delivery.Nack(true)
+		default:
+			return
+		}
+	}
+}
+
+// drain waits for the workers, up to the limit.
+func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
+	ended := make(chan struct{})
+	go func() { workers.Wait(); close(ended) }()
+	limit := time.NewTimer(s.opts.drain)
+	defer limit.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-limit.C:
+	}
+	late := s.answering.Load()
+	stop()
+	limit.Reset(time.Second) // for those that respect their context
+	select {
+	case <-ended:
+	case <-limit.C:
+	}
+	if late == 0 {
+		return nil
+	}
+	return fmt.Errorf("drain: %d requests were not answered within %v", late, s.opts.drain)
+}
+
+// serve goes from session to session until ctx ends or there is an error for good.
+func (s *Server) serve(ctx context.Context, jobs chan *job) error {
+	var last conn.Session        // where refused, the same is tried again
+	var publisher conn.Publisher // of last: there is no closing one, so that each session gets one only
+	for {
+		session, err := s.conn.Session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err // the connector is closed
+		}
+		if session != last {
+			if publisher, err = session.OpenPublisher(ctx, s.onReturn); err == nil {
+				last = session
+			}
+		}
+		if err == nil {
+			err = s.serveSession(ctx, session, publisher, jobs)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case session.Err() != nil: // whatever the reason, the next one may be better
+			giveBack(jobs)
+		case errors.Is(err, conn.ErrPrecondition):
+			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)
+		default:
+			s.opts.log.Error("cannot serve", "service", s.service, "err", err)
+			sleep(ctx, retryAfter/2+rand.N(retryAfter))
+		}
+	}
+}
+
+// serveSession serves in one session until that, or ctx, ends.
+func (s *Server) serveSession(ctx context.Context, session conn.Session, publisher conn.Publisher, jobs chan<- *job) error {
+	sources, err := s.declare(ctx, session)
+	if err != nil {
+		return err
+	}
+	var consumers []conn.Consumer
+	defer func() {
+		for _, c := range consumers {
+			s.cancel(c)
+		}
+	}()
+	for queue, source := range sources {
+		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers}, func(d *conn.Delivery) {
+			select {
+			case jobs <- &job{d, session, publisher, source, time.Now()}:
+			case <-session.Done():
+			}
+		})
+		if err != nil {
+			return err
+		}
+		consumers = append(consumers, c)
+	}
+	s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
+	s.readyOnce.Do(func() { close(s.ready) })
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-session.Done():
+		return session.Err()
+	}
+}
+
+// cancel ends a consumer; workers go on with what it hands over until then.
+func (s *Server) cancel(c conn.Consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
+	defer cancel()
+	if err := c.Cancel(ctx); err != nil && !errors.Is(err, conn.ErrClosed) {
+		s.opts.log.Warn("consumer did not end", "service", s.service, "err", err)
+	}
+}
+
+// declare makes sure of the service's exchange and queues, and returns what each queue holds.
+func (s *Server) declare(ctx context.Context, session conn.Session) (map[string]*wire.Source, error) {
+	source := wire.Source{Service: s.service, Timeout: s.opts.timeout, Limits: s.opts.limits}
+	queue := wire.Queue(s.service)
+	args := map[string]any{"x-dead-letter-exchange": ""} // and no routing key: back to the caller, by CC
+	if s.opts.quorum > 0 {
+		args["x-queue-type"] = "quorum"
+		args["x-delivery-limit"] = int64(s.opts.quorum)
+	}
+	if err := session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}); err != nil {
+		return nil, err
+	}
+	if _, err := session.DeclareQueue(ctx, conn.Queue{Name: queue, Durable: true, Args: args}); err != nil {
+		return nil, err
+	}
+	if err := session.BindQueue(ctx, queue, wire.Exchange, wire.Key(s.service)); err != nil {
+		return nil, err
+	}
+	sources := map[string]*wire.Source{queue: &source}
+	if s.opts.queue == "" {
+		return sources, nil
+	}
+	plain := source
+	plain.Plain, plain.Method = true, s.opts.method
+	sources[s.opts.queue] = &plain
+	_, err := session.InspectQueue(ctx, s.opts.queue)
+	if errors.Is(err, conn.ErrNotFound) {
+		_, err = session.DeclareQueue(ctx, conn.Queue{Name: s.opts.queue, Durable: true})
+	}
+	if errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrPrecondition) {
+		err = nil // it may be there all the same: consuming will tell
+	}
+	return sources, err
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

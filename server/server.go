@@ -1,0 +1,156 @@
+// Package server answers calls to a service over RabbitMQ.
+//
+//	s, err := server.New(m, "math", server.WithWorkers(64))
+//	server.Handle(s, Fib, func(ctx context.Context, n int) (uint64, error) {
+//		if n < 0 || n > 93 {
+//			return 0, rpc.Errorf(rpc.InvalidArgument, "n must be 0 to 93, got %d", n)
+//		}
+//		return fib(n), nil
+//	})
+//	err = s.Run(ctx) // blocks; drains when ctx ends
+//
+// # Guarantees
+//
+// What comes in is checked before a handler sees it, and a request out of bounds gets an error reply: it is never put
+// back, and never breaks the server. A reply is stored before it is sent, and sent before its request is acknowledged:
+// a request that is delivered again, or sent again by its caller, gets the stored reply for as long as the store
+// remembers. By default that is an LRU in this process, see [idempotency.LRU] for what it promises.
+//
+// An *[rpc.Error] of a handler crosses the wire as it is. Any other error crosses as the code unknown with a fixed text,
+// a panic as internal; their own texts stay in this server's log.
+//
+// # Concurrency
+//
+// Up to WithWorkers handlers run at a time, each on its own goroutine.
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/idempotency"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// A Server answers the calls to one service. Make it with [New], register its methods, then Run it.
+type Server struct {
+	conn    conn.Connector
+	service string
+	opts    options
+	methods map[string]rpc.Handler
+	handler rpc.Handler
+	stats   stats
+	direct  direct
+
+	answering atomic.Int64 // requests that workers are at
+	started   atomic.Bool
+	draining  atomic.Bool
+	ready     chan struct{}
+	readyOnce sync.Once
+}
+
+// New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.
+func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	lru, err := idempotency.NewLRU()
+	if err != nil {
+		return nil, err
+	}
+	o := options{
+		workers: 16,
+		drain:   30 * time.Second,
+		timeout: 30 * time.Second,
+		limits:  wire.DefaultLimits,
+		name:    fmt.Sprintf("%.200s/%d", host, os.Getpid()),
+		log:     slog.Default(),
+		store:   lru,
+	}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if err := wire.CheckService(service); err != nil {
+		return nil, err
+	}
+	if o.queue == wire.Queue(service) {
+		return nil, fmt.Errorf("queue %s is the service's own: it is served without WithQueue", o.queue)
+	}
+	s := &Server{
+		conn:    c,
+		service: service,
+		opts:    o,
+		methods: make(map[string]rpc.Handler),
+		ready:   make(chan struct{}),
+	}
+	s.direct.conn = c
+	chain := o.interceptors
+	if o.store != nil {
+		chain = append(chain, idempotency.Interceptor(o.store))
+	}
+	s.handler = rpc.Chain(s.dispatch, append(chain, s.verdict)...)
+	return s, nil
+}
+
+// Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, or
+// a server that runs already.
+func (s *Server) Handle(method string, h rpc.Handler) {
+	if s.started.Load() {
+		panic("server: Handle after Run")
+	}
+	if err := wire.CheckMethod(method); err != nil {
+		panic("server: " + err.Error())
+	}
+	if strings.HasPrefix(method, "rpc.") {
+		panic("server: method names that begin with rpc. are reserved")
+	}
+	if s.methods[method] != nil {
+		panic("server: method " + method + " is registered already")
+	}
+	s.methods[method] = h
+}
+
+// Handle registers fn for m. Requests are decoded, and results encoded, by the content type of the request. Like
+// [Server.Handle] it panics on what cannot be right.
+func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context.Context, req Req) (Res, error)) {
+	if m.Service != s.service {
+		panic(fmt.Sprintf("server: method %s belongs to service %s, not %s", m.Name, m.Service, s.service))
+	}
+	s.Handle(m.Name, func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+		req, err := rpc.Unmarshal[Req](r.ContentType, r.Body)
+		if err != nil {
+			return nil, rpc.Errorf(rpc.CodeOf(err), "decode request: %w", err).WithExecuted(rpc.ExecutedNo)
+		}
+		res, err := fn(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		body, err := rpc.Marshal(r.ContentType, res)
+		if err != nil {
+			return nil, rpc.Errorf(rpc.Internal, "encode result: %w", err)
+		}
+		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
+	})
+}
+
+func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+	return s.methods[r.Method](ctx, r)
+}
+
+// Ready is closed when the server takes calls for the first time.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Stats returns what the server has counted since it was made.
+func (s *Server) Stats() Stats { return s.stats.snapshot() }

@@ -1,0 +1,30 @@
+package server
+
+import "sync/atomic"
+
+// Stats is what a server has counted.
+type Stats struct {
+	Received   uint64 // requests, each delivery counted
+	Answered   uint64 // with a reply
+	Replayed   uint64 // of those, from the store
+	Failed     uint64 // with an error of the handler, or of an interceptor
+	Rejected   uint64 // out of bounds, or for no method: answered with an error
+	Dropped    uint64 // without an address that may be answered
+	Expired    uint64 // not started, since the caller had given up
+	Unroutable uint64 // replies whose caller was gone
+	Panics     uint64
+	Running    int64 // handlers, now
+}
+
+type stats struct {
+	received, answered, replayed, failed, rejected, dropped, expired, unroutable, panics atomic.Uint64
+	running                                                                              atomic.Int64
+}
+
+func (s *stats) snapshot() Stats {
+	return Stats{
+		Received: s.received.Load(), Answered: s.answered.Load(), Replayed: s.replayed.Load(), Failed: s.failed.Load(),
+		Rejected: s.rejected.Load(), Dropped: s.dropped.Load(), Expired: s.expired.Load(),
+		Unroutable: s.unroutable.Load(), Panics: s.panics.Load(), Running: s.running.Load(),
+	}
+}
