@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -17,6 +18,10 @@ import (
 const (
 	stableAfter = 30 * time.Second // a session that lived this long resets the backoff
 	slowRetry   = 5 * time.Second  // the least mean wait after a refusal: more tries will not help, and may lock the user out
+
+	// quickRetry is the longest wait while nobody listens: a dial then costs the broker nothing, and its return is noticed
+	// soon. It is long enough to spread those who come back over what a broker takes in.
+	quickRetry = 750 * time.Millisecond
 )
 
 // A Manager keeps one session alive for all its users. Make it with [Open].
@@ -164,6 +169,9 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 		}
 		m.set(State{Phase: Connecting, Err: err, Attempt: attempt}, nil)
 		delay := wait.NextBackOff()
+		if nobodyListens(err) {
+			delay = min(delay, rand.N(quickRetry))
+		}
 		if errors.Is(err, ErrRefused) {
 			delay = max(delay, slowRetry/2+rand.N(slowRetry))
 			m.opts.log.Error("broker refuses the connection: check user, password, virtual host and limits",
@@ -191,6 +199,20 @@ func (m *Manager) dialAny(ctx context.Context) (*session, error) {
 		}
 	}
 	return nil, errors.Join(errs...)
+}
+
+// nobodyListens reports whether each dial of a round was turned away by the host, without a broker to see it.
+func nobodyListens(err error) bool {
+	round, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return false
+	}
+	for _, e := range round.Unwrap() {
+		if !errors.Is(e, syscall.ECONNREFUSED) {
+			return false
+		}
+	}
+	return true
 }
 
 // newBackoff makes full jitter: a random wait between zero and a limit that doubles from min to max. The library draws
