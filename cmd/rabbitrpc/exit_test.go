@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+func remote(code rpc.Code, message string) *rpc.Error {
+	e := rpc.Errorf(code, "%s", message)
+	e.Remote = true
+	return e
+}
+
+func TestExitCode(t *testing.T) {
+	local := func(code rpc.Code, cause error) error { return rpc.Errorf(code, "%w", cause) }
+	for _, tt := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"success", nil, 0},
+		{"usage", usagef(newRoot(), "no"), 1},
+		{"any other", errors.New("no"), 1},
+		{"request that cannot be sent", local(rpc.InvalidArgument, conn.ErrInvalid), 1},
+		{"no connection", local(rpc.Unavailable, fmt.Errorf("%w: refused", conn.ErrNotConnected)), 2},
+		{"no server", local(rpc.Unavailable, client.ErrNoServer), 3},
+		{"no answer in time", local(rpc.DeadlineExceeded, errors.New("no reply in time")), 4},
+		{"all servers busy", local(rpc.Unavailable, errors.New("busy")), 5},
+		{"canceled", local(rpc.Canceled, errors.New("canceled by the caller")), 130},
+		{"interrupted", errInterrupted, 130},
+		{"canceled at the server", remote(rpc.Canceled, ""), 65},
+		{"unknown at the server", remote(rpc.Unknown, ""), 66},
+		{"deadline at the server", remote(rpc.DeadlineExceeded, ""), 68},
+		{"unavailable at the server", remote(rpc.Unavailable, ""), 78},
+		{"unauthenticated", remote(rpc.Unauthenticated, ""), 80},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{
+			"all that a server can say",
+			remote(rpc.ResourceExhausted, "too many").WithExecuted(rpc.ExecutedNo).WithRetryAfter(1500 * time.Millisecond).
+				WithDetails(map[string]int{"limit": 3}),
+			"rabbitrpc: resource_exhausted: too many (executed: no)\ndetails: {\"limit\":3}\nretry after: 1.5s\n" +
+				"hint: the same call may succeed a little later\n",
+		},
+		{
+			"a hostile message",
+			remote(rpc.Internal, "boom\x1b[2J\nrabbitrpc: all is well\x9b").WithExecuted(rpc.ExecutedYes),
+			"rabbitrpc: internal: boom\\u001b[2J; rabbitrpc: all is well\\x9b (executed: yes)\n",
+		},
+		{
+			"in doubt",
+			rpc.Errorf(rpc.Unavailable, "gone"),
+			"rabbitrpc: unavailable: gone (executed: unknown)\n" +
+				"hint: the call may have taken effect: find out before you repeat it\n",
+		},
+		{
+			"a password in the wrong place",
+			usagef(newRoot(), "unknown command %q", `amqp://me:se"c@ret@host`),
+			"rabbitrpc: unknown command \"amqp://***@host\"\nhint: see rabbitrpc --help\n",
+		},
+	} {
+		var out strings.Builder
+		report(&out, tt.err)
+		if out.String() != tt.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", tt.name, out.String(), tt.want)
+		}
+	}
+}

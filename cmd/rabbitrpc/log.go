@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+	"go.uber.org/zap/zapcore"
+)
+
+const logOff = "off"
+
+func logFlag(cmd *cobra.Command, level *string, normal string) {
+	cmd.Flags().StringVar(level, "log-level", normal, "what to log on stderr: debug, info, warn, error or off")
+}
+
+// newLogger makes a logger that writes to w: for people if that is a terminal, else as JSON.
+func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+	if level == logOff {
+		return slog.New(slog.DiscardHandler), nil
+	}
+	var least zapcore.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil || least > zapcore.ErrorLevel || level == "" {
+		return nil, fmt.Errorf("log level must be debug, info, warn, error or off, got %q", level)
+	}
+	core := zapcore.NewCore(newEncoder(isTerminal(w)), zapcore.Lock(lineWriter{w}), least)
+	noStack := zapslog.AddStacktraceAt(math.MaxInt) // of where the log line is: of no use to an operator
+	return slog.New(zapslog.NewHandler(core, noStack)), nil
+}
+
+func newEncoder(forPeople bool) zapcore.Encoder {
+	config := zap.NewProductionEncoderConfig()
+	config.EncodeTime = zapcore.ISO8601TimeEncoder
+	config.EncodeDuration = zapcore.StringDurationEncoder
+	if !forPeople {
+		return zapcore.NewJSONEncoder(config)
+	}
+	config.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	config.EncodeLevel = zapcore.CapitalLevelEncoder
+	config.ConsoleSeparator = "  "
+	return zapcore.NewConsoleEncoder(config)
+}
+
+// A lineWriter writes one log line with each Write. The encoders escape less than a terminal acts on, and the one for
+// people does not escape messages at all.
+type lineWriter struct{ w io.Writer }
+
+func (l lineWriter) Write(line []byte) (int, error) {
+	text := printable(strings.TrimSuffix(string(line), "\n"), "")
+	if _, err := io.WriteString(l.w, text+"\n"); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}
+
+func (lineWriter) Sync() error { return nil } // nothing is buffered
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+)
+
+const rootHelp = `Remote procedure calls over RabbitMQ that survive failures.
+
+The broker is the one that --url names, else RABBITMQ_URL, else AMQP_URL, else one
+on this host. Several URLs, separated by commas, are the nodes of a cluster. A
+password is better kept in the environment, since all users of a machine see the
+arguments of its programs. It is never printed.
+`
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rabbitrpc",
+		Short: "Remote procedure calls over RabbitMQ that survive failures",
+		Long:  rootHelp + "\n" + exitHelp,
+		Example: `  rabbitrpc serve                 # in one terminal: the service math
+  rabbitrpc call math fib 30      # in another: prints 832040
+  rabbitrpc demo                  # servers and a broker are killed, no call fails`,
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		SilenceErrors: true, // main says them
+		SilenceUsage:  true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
+	root.AddCommand(newServe(), newCall(), newDemo(), newDemoServer(), newVersion())
+	return root
+}
+
+// knownCommand refuses what is no command, in one line.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q", args[0])
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		text += ", did you mean " + strings.Join(similar, " or ") + "?"
+	}
+	return usagef(cmd, "%s", text)
+}
+
+// noArgs refuses arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef(cmd, "%s takes no arguments, got %q", cmd.Name(), args[0])
+	}
+	return nil
+}
+
+// urlFlag adds --url. What the environment says is no default of the flag: the help would show its password.
+func urlFlag(cmd *cobra.Command, url *string) {
+	cmd.Flags().StringVar(url, "url", "", "URL of the broker (default: RABBITMQ_URL, AMQP_URL or a broker on this host)")
+}
+
+func brokerURL(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	return conn.DefaultURL()
+}

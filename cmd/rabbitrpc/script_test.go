@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+)
+
+// TestScripts runs the scripts in testdata, against one broker. Beside testscript's own they have these commands:
+//
+//	exits CODE PROGRAM [ARG...]  run it; it must exit with CODE
+//	start [ARG...]               start rabbitrpc in the background
+//	says PATTERN                 wait until it prints a line like that
+//	signal NAME                  send it INT, TERM or KILL
+//	ended CODE                   wait for its end; its output is in the files out and err
+//	mute QUEUE                   be a server that takes requests and never answers
+//	listen                       take connections at $LATER, where none were taken before, for the broker
+//	gone                         wait until no process of the script is left, and nothing in $TMPDIR
+func TestScripts(t *testing.T) {
+	broker := testbroker.URL(t)
+	testscript.RunT(sequential{t}, testscript.Params{
+		Dir:                 "testdata",
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+		Setup:               func(e *testscript.Env) error { return setup(e, broker) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
+			"mute": mute, "listen": listen, "gone": gone,
+		},
+	})
+}
+
+// sequential runs the scripts one after the other: they share the service math.
+type sequential struct{ *testing.T }
+
+func (s sequential) Parallel()     {}
+func (s sequential) Verbose() bool { return testing.Verbose() }
+func (s sequential) Run(name string, f func(testscript.T)) {
+	s.T.Run(name, func(t *testing.T) { f(sequential{t}) })
+}
+
+func setup(e *testscript.Env, broker string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	bin := filepath.Join(e.WorkDir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(self, filepath.Join(bin, "rabbitrpc")); err != nil {
+		return err
+	}
+	u, err := url.Parse(broker)
+	if err != nil {
+		return err
+	}
+	later, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	dead, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
+	e.Setenv(asCommand, "yes")
+	e.Setenv("RABBITMQ_URL", broker)
+	e.Setenv("ADDR", u.Host)
+	e.Setenv("LOGIN", u.User.String())
+	e.Setenv("DEAD", dead)                  // nothing listens there
+	e.Setenv("LATER", later)                // see listen
+	e.Setenv("GORACE", "atexit_sleep_ms=0") // or each command takes a second more
+	e.Values[envKey{}] = e
+	return nil
+}
+
+type envKey struct{}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
