@@ -29,7 +29,7 @@ func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, err
 		c.stats.ok.Add(1)
 	}
 	if c.opts.hooks.CallEnded != nil {
-		c.opts.hooks.CallEnded(CallEnded{Request: &req, Reply: reply, Err: err, Took: time.Since(start)})
+		c.opts.hooks.CallEnded(CallEnded{Request: &req, Attempts: req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
 	}
 	return reply, err
 }
@@ -82,6 +82,7 @@ func (c *Client) admit(ctx context.Context, svc *service, r *rpc.Request, o *cal
 		back:        func() bool { return c.services.returning(svc) },
 	})
 	done(err)
+	r.Attempt = call.req.Attempt
 	return reply, err
 }
 
@@ -128,15 +129,12 @@ func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, eve
 }
 
 func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, p *plan) event {
-	bounced := p.bounce
 	found, err := c.look(ctx, l, svc, &call.req)
 	switch {
 	case ctx.Err() != nil || c.life.Err() != nil:
 		return c.ended(ctx, false)
 	case err != nil:
 		return event{kind: disconnected, cause: err}
-	case found == present && bounced:
-		c.services.learn(svc, p.queue, busy)
 	}
 	return event{kind: looked, known: found}
 }
@@ -144,13 +142,21 @@ func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, 
 // attempt makes one attempt, and takes note of what it shows of the service.
 func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) event {
 	start := time.Now()
-	e := c.exchange(ctx, l, call, wire.Attempt{Mode: mode, Queue: c.opts.queue, Once: p.once, Priority: p.priority})
-	switch e.kind {
-	case replied:
+	a := wire.Attempt{Mode: mode, Queue: c.opts.queue, Once: p.once, Priority: p.priority}
+	if deadline, _ := ctx.Deadline(); mode == wire.Queued {
+		a.Patience = c.services.patience(svc, time.Until(deadline))
+	}
+	e := c.exchange(ctx, l, call, a)
+	answered := e.kind == replied || e.kind == failed && e.err.Remote
+	switch {
+	case answered && mode == wire.Direct:
+		c.services.room(svc, p.queue, start)
+	case answered:
 		c.services.learn(svc, p.queue, present)
-	case returned:
+	case e.kind == returned:
 		c.services.learn(svc, p.queue, missing)
-	case bounced:
+	case e.kind == bounced:
+		c.services.learn(svc, p.queue, busy) // or one died: a look will tell
 		c.stats.bounced.Add(1)
 	}
 	if call.req.Attempt > 1 {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,7 @@ func took(t *testing.T, start time.Time, want time.Duration) {
 type hooked struct {
 	conn.Connector
 	before  func(ctx context.Context) // each Session
+	after   func()                    // each Session
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	consume func() error // fails each Consume
 }
@@ -160,6 +162,9 @@ func (h *hooked) Session(ctx context.Context) (conn.Session, error) {
 		h.before(ctx)
 	}
 	s, err := h.Connector.Session(ctx)
+	if h.after != nil {
+		h.after()
+	}
 	return hookedSession{s, h}, err
 }
 
@@ -472,4 +477,29 @@ func (r *rig) echo(see func(*rpc.Request), opts ...server.Option) {
 		return &rpc.Reply{ContentType: req.ContentType, Body: req.Body}, nil
 	})
 	r.run(s)
+}
+
+// A call that got a session just before it died comes to set it up when others use the next.
+func TestStaleSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var later atomic.Bool
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			return &hooked{Connector: c, after: func() {
+				if !later.Swap(true) {
+					time.Sleep(time.Second)
+				}
+			}}
+		})
+		r.serve(r.broker.Connector("server"), twice)
+		var first sync.WaitGroup
+		first.Go(func() { r.mustCall(1) })
+		synctest.Wait()
+		r.conn.Lose()
+		r.mustCall(2)
+		first.Wait()
+		r.mustCall(3)
+		if got := r.broker.Queues(); len(got) != 2 { // that of the service, and one for replies
+			t.Errorf("%d queues, want 2: %+v", len(got), got)
+		}
+	})
 }

@@ -24,10 +24,11 @@ type Hooks struct {
 
 // CallEnded is a call that has ended. Exactly one of Reply and Err is nil.
 type CallEnded struct {
-	Request *rpc.Request // not to be changed; Attempt is 0
-	Reply   *rpc.Reply
-	Err     error
-	Took    time.Duration
+	Request  *rpc.Request // not to be changed
+	Attempts int          // that were made; 0 if nothing was sent
+	Reply    *rpc.Reply
+	Err      error
+	Took     time.Duration
 }
 
 // AttemptEnded is an attempt that has ended.

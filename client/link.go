@@ -117,9 +117,6 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 		return err
 	}
 	l.consumer, err = l.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true}, c.onDelivery)
-	if err != nil { // the next try declares another
-		l.session.DeleteQueue(context.WithoutCancel(ctx), q.Name)
-	}
 	return err
 }
 

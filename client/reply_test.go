@@ -50,7 +50,10 @@ func (r *rig) peer(queue conn.Queue, answer func(m *conn.Message) []conn.Message
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(func() { c.Close(context.Background()) })
+	r.t.Cleanup(func() {
+		synctest.Wait() // it acknowledges after the reply
+		c.Close(context.Background())
+	})
 	return c
 }
 

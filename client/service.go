@@ -24,10 +24,10 @@ func (p presence) String() string {
 }
 
 const (
-	maxServices = 1024                   // that a client remembers
-	absentFor   = 100 * time.Millisecond // that it takes nobody's being there for granted
-	busyFor     = time.Second            // that calls to busy servers wait in their queue, without trying them directly
-	returnGrace = 20 * time.Second       // that servers may take to come back after their broker did: their own backoff ends at 15s
+	maxServices = 1024                  // that a client remembers
+	absentFor   = 50 * time.Millisecond // that it takes nobody's being there for granted
+	busyFor     = time.Second           // that calls to busy servers wait in their queue, without trying them directly
+	returnGrace = 20 * time.Second      // that servers may take to come back after their broker did: their own backoff ends at 15s
 )
 
 // services is what the client knows of each service.
@@ -43,8 +43,9 @@ type service struct {
 	budget  *budget
 
 	state  presence
-	at     time.Time // since when
-	backBy time.Time // it was served before the session was lost: until then nobody means not yet
+	at     time.Time     // since when
+	backBy time.Time     // it was served before the session was lost: until then nobody means not yet
+	took   time.Duration // what a call takes, without waiting in the queue: a moving average
 }
 
 func newServices(announce func(queue, presence string)) *services {
@@ -67,13 +68,15 @@ func (s *services) get(queue string, make func() *service) *service {
 	return svc
 }
 
-// known returns what is known of a service and still good.
+// known returns what is known of a service and still good. Of the calls to busy servers one is let through now and then,
+// to find out whether there is room again.
 func (s *services) known(svc *service) presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	age := time.Since(svc.at)
 	switch {
 	case svc.state == busy && age >= busyFor:
+		svc.at = time.Now()
 		return present
 	case svc.state >= absent && age >= absentFor:
 		return unknown
@@ -81,19 +84,43 @@ func (s *services) known(svc *service) presence {
 	return svc.state
 }
 
-// learn takes note of what an attempt or a look has shown. A reply shows that somebody is there, not that there is room.
+// learn takes note of what an attempt or a look has shown.
 func (s *services) learn(svc *service, queue string, p presence) {
 	s.mu.Lock()
-	old := svc.state
-	if p == present && old == busy && time.Since(svc.at) < busyFor {
+	if p == present && svc.state == busy { // that somebody is there does not show that there is room
 		s.mu.Unlock()
 		return
 	}
+	s.set(svc, queue, p)
+}
+
+// room takes note of the reply to a direct attempt that was made at start.
+func (s *services) room(svc *service, queue string, start time.Time) {
+	s.mu.Lock()
+	svc.took += (time.Since(start) - svc.took) / 8
+	if svc.state == busy && !start.After(svc.at) {
+		s.mu.Unlock()
+		return
+	}
+	s.set(svc, queue, present)
+}
+
+// set is called with the mutex locked, and unlocks it.
+func (s *services) set(svc *service, queue string, p presence) {
+	old := svc.state
 	svc.state, svc.at = p, time.Now()
 	s.mu.Unlock()
 	if old != p && s.announce != nil {
 		s.announce(queue, p.String())
 	}
+}
+
+// patience is how long a request may wait in the queue, with left until the deadline: a server that took it later could
+// only answer too late. When all servers are busy that is what they would do all the time.
+func (s *services) patience(svc *service, left time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return left - min(left/2, 2*svc.took)
 }
 
 // returning reports whether a service that nobody serves is expected back.

@@ -21,7 +21,7 @@ func TestPaceOfDials(t *testing.T) {
 		fail     func(addr string) error
 		min, max int // dials of one URL in ten minutes
 	}{
-		{"nobody listens", func(string) error { return refused }, 600, 600 * 4},
+		{"nobody listens", func(string) error { return refused }, 1200, 1200 * 4},
 		{"in trouble", func(string) error { return errors.New("reset") }, 40, 200},
 		{"one of two in trouble", func(addr string) error {
 			if addr == "a:5672" {

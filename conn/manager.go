@@ -21,7 +21,7 @@ const (
 
 	// quickRetry is the longest wait while nobody listens: a dial then costs the broker nothing, and its return is noticed
 	// soon. It is long enough to spread those who come back over what a broker takes in.
-	quickRetry = 750 * time.Millisecond
+	quickRetry = 400 * time.Millisecond
 )
 
 // A Manager keeps one session alive for all its users. Make it with [Open].

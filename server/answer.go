@@ -16,10 +16,6 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	if j.session.Err() != nil {
 		return // the broker delivers it again, in another session
 	}
-	if s.draining.Load() {
-		j.delivery.Nack(true)
-		return
-	}
 	s.answering.Add(1)
 	defer s.answering.Add(-1)
 	s.stats.received.Add(1)

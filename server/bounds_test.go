@@ -249,6 +249,8 @@ func TestDirectReplyTo(t *testing.T) {
 		if len(dialed) != 3 {
 			t.Errorf("%d sessions, want 2 more in 300ms", len(dialed))
 		}
+		time.Sleep(100 * time.Millisecond)
+		hostile()
 		r.mustAnswer()
 		if main.Err() != nil {
 			t.Errorf("the server's session: %v", main.Err())

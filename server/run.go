@@ -51,7 +51,6 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { s.work(handling, jobs, last) })
 	}
 	err := s.serve(ctx, jobs)
-	s.draining.Store(true)
 	close(last)
 	giveBack(jobs)
 	return errors.Join(err, s.drain(&workers, stop))

@@ -52,7 +52,6 @@ type Server struct {
 
 	answering atomic.Int64 // requests that workers are at
 	started   atomic.Bool
-	draining  atomic.Bool
 	ready     chan struct{}
 	readyOnce sync.Once
 }

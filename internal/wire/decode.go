@@ -43,7 +43,8 @@ type Call struct {
 var ErrNoReply = errors.New("request has no reply-to that may be answered")
 
 // DecodeRequest reads a request and checks its bounds. The call is never nil: with an *rpc.Error it holds what an error
-// reply needs. Any other error is [ErrNoReply]. Nothing of what the peer sent is in an error but header names.
+// reply needs. Any other error is [ErrNoReply]. Of what the peer sent only header names, and the method, quoted, are in an
+// error.
 func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
 	c := &Call{
 		Request: rpc.Request{

@@ -72,6 +72,9 @@ func TestEncodeErrorBounds(t *testing.T) {
 			if _, err := wire.DecodeReply(m); !reflect.DeepEqual(err, &c.want) {
 				t.Errorf("got %+v, want %+v", err, &c.want)
 			}
+			if _, said := m.Headers["rpc-details"]; said != (c.want.Details != nil) {
+				t.Errorf("details are sent: %v", said)
+			}
 			if len(m.Body) != c.message || !utf8.Valid(m.Body) {
 				t.Errorf("body %q has %d bytes, want %d", m.Body, len(m.Body), c.message)
 			}

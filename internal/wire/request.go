@@ -31,6 +31,7 @@ type Attempt struct {
 	Queue    string        // Plain: where to
 	ReplyTo  string        // the caller's reply queue
 	Timeout  time.Duration // time left until the deadline
+	Patience time.Duration // Queued: time that it may wait in the queue; 0 for the timeout
 	Once     bool          // it must not be executed again if it is delivered again
 	Priority uint8
 }
@@ -68,6 +69,9 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 		headers[headerCC] = []any{a.ReplyTo}
 	case Queued, Durable:
 		m.Persistent = a.Mode == Durable
+		if a.Patience > 0 {
+			m.Expiration = strconv.FormatInt(max(1, a.Patience.Milliseconds()), 10)
+		}
 		headers[headerCC] = []any{a.ReplyTo}
 	case Plain:
 		m.Exchange, m.Key = "", a.Queue

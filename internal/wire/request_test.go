@@ -245,6 +245,42 @@ func TestCheckRequest(t *testing.T) {
 	}
 }
 
+// A client that sent more would learn from the server, or by the loss of its session.
+func TestCheckRequestSize(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		body    int
+		headers int
+		bytes   int
+		ok      bool
+	}{
+		{"all at their limits", 1000, 48, 14<<10 - 48*(9+2), true},
+		{"body", 1001, 1, 0, false},
+		{"number of headers", 1, 49, 0, false},
+		{"bytes of headers", 1, 1, 14 << 10, false},
+	} {
+		r := request()
+		r.Body, r.Header = make([]byte, c.body), make(rpc.Header)
+		for i := range c.headers {
+			r.Header[fmt.Sprintf("h%02d", i)] = ""
+		}
+		r.Header["h00"] = strings.Repeat("x", c.bytes)
+		err := wire.CheckRequest(r, false, 1000)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: got %v, legal %v", c.name, err, c.ok)
+		}
+		if err != nil && (rpc.CodeOf(err) != rpc.ResourceExhausted || rpc.Executed(err) != rpc.ExecutedNo) {
+			t.Errorf("%s: got %v, executed %v, want resource_exhausted, executed no", c.name, err, rpc.Executed(err))
+		}
+		if err != nil {
+			continue
+		}
+		if _, err := wire.DecodeRequest(wire.EncodeRequest(r, attempt(wire.Direct)), source()); err != nil {
+			t.Errorf("%s: the server says %v", c.name, err)
+		}
+	}
+}
+
 func TestDecodeBounce(t *testing.T) {
 	m := wire.EncodeRequest(request(), attempt(wire.Direct))
 	if b, ok := wire.DecodeBounce(m); ok {
