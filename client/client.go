@@ -104,7 +104,7 @@ func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], 
 	var none Res
 	body, err := rpc.Marshal(m.ContentType, v)
 	if err != nil {
-		return none, local(rpc.CodeOf(err), rpc.ExecutedNo, fmt.Errorf("encode request: %w", err))
+		return none, local(rpc.CodeOf(err), rpc.ExecutedNo, fmt.Errorf("encode request: %s", message(err)))
 	}
 	contentType := m.ContentType
 	if contentType == "" {
@@ -120,7 +120,7 @@ func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], 
 	}
 	res, err := rpc.Unmarshal[Res](reply.ContentType, reply.Body)
 	if err != nil {
-		return none, local(rpc.Internal, rpc.ExecutedYes, fmt.Errorf("decode reply: %w", err))
+		return none, local(rpc.Internal, rpc.ExecutedYes, fmt.Errorf("decode reply: %s", message(err)))
 	}
 	return res, nil
 }

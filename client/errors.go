@@ -24,3 +24,12 @@ func noServer(queue string) error { return fmt.Errorf("%w on queue %s", ErrNoSer
 func local(code rpc.Code, executed rpc.Execution, cause error) *rpc.Error {
 	return rpc.Errorf(code, "%w", cause).WithCause(errors.Join(rpc.ErrNoAnswer, cause)).WithExecuted(executed)
 }
+
+// message is the text of an error without its code, to be said under another.
+func message(err error) string {
+	var e *rpc.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}

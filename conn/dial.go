@@ -110,7 +110,7 @@ func handshakeError(err error, sock *socket, took time.Duration) error {
 	case e.Code == amqp.AccessRefused:
 		return &Error{Code: e.Code, Reason: e.Reason}
 	default:
-		return fmt.Errorf("handshake: %s", e.Reason)
+		return fmt.Errorf("handshake: %s; is this the AMQP port of a broker?", e.Reason)
 	}
 }
 

@@ -22,7 +22,7 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	call, err := wire.DecodeRequest(&j.delivery.Message, *j.source)
 	if errors.Is(err, wire.ErrNoReply) || !s.answerable(ctx, j, call) {
 		s.stats.dropped.Add(1)
-		s.opts.log.Warn("request dropped: its reply-to may not be answered", "service", s.service)
+		s.unanswered.warn(s.opts.log, "request dropped: its reply-to may not be answered", "service", s.service)
 		s.ack(j)
 		return
 	}
@@ -95,51 +95,49 @@ func (s *Server) encodeError(call *wire.Call, err error) *conn.Message {
 // send publishes the answer and reports whether the request is done with: not if the session ended before that was
 // certain.
 func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message) bool {
-	session, publisher := j.session, j.publisher
 	m.UserID = s.opts.user
 	if wire.KindOfReplyTo(call.ReplyTo) == wire.ReplyDirect {
-		var err error
-		if session, publisher, err = s.direct.publisher(ctx); err != nil {
+		if err := s.direct.publish(ctx, m); err != nil {
 			s.stats.unroutable.Add(1)
-			return true
+			s.unanswered.warn(s.opts.log, "reply dropped", "service", s.service, "err", err)
 		}
+		return true
 	}
-	var confirms chan bool
+	confirms := make(chan bool, 1)
 	var confirmed func(bool)
 	if call.Persistent {
-		confirms = make(chan bool, 1)
 		confirmed = func(ok bool) { confirms <- ok }
 	}
-	err := publisher.Publish(m, confirmed)
+	err := j.publisher.Publish(m, confirmed)
 	for errors.Is(err, conn.ErrBlocked) {
-		if blocked := session.Blocked(); blocked != nil { // else not any more
+		if blocked := j.session.Blocked(); blocked != nil { // else not any more
 			select {
 			case <-blocked:
 			case <-ctx.Done():
 				return false
 			}
 		}
-		err = publisher.Publish(m, confirmed)
+		err = j.publisher.Publish(m, confirmed)
 	}
 	if errors.Is(err, conn.ErrInvalid) {
 		s.opts.log.Error("reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 		m = s.encodeError(call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
 		m.UserID = s.opts.user
-		err = publisher.Publish(m, confirmed)
+		err = j.publisher.Publish(m, confirmed)
 	}
 	if err != nil {
-		return session != j.session
+		return false
 	}
-	if confirms != nil {
-		select {
-		case <-confirms:
-		case <-session.Done():
-			return session != j.session
-		case <-ctx.Done():
-			return false
-		}
+	if confirmed == nil {
+		return true
 	}
-	return true
+	select {
+	case <-confirms:
+		return true
+	case <-j.session.Done():
+	case <-ctx.Done():
+	}
+	return false
 }
 
 func (s *Server) ack(j *job) {

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -219,41 +218,65 @@ func TestForeignQueue(t *testing.T) {
 	})
 }
 
-// Direct reply-to addresses are answered in a session of its own, which a made-up one may cost its life.
+// Direct reply-to addresses are answered in sessions of their own. One that was made up costs no reply but its own.
 func TestDirectReplyTo(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
+		const prefix = "amq.rabbitmq.reply-to."
 		var dialed []conn.Session
-		c := &hooked{Connector: r.conn, dial: func(s conn.Session) { dialed = append(dialed, s) }}
+		var answered []string
+		c := &hooked{
+			Connector: r.conn,
+			dial:      func(s conn.Session) { dialed = append(dialed, s) },
+			publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+				switch {
+				case m.Key == prefix+"made-up": // RabbitMQ up to 4.2 ends the connection, with an internal error
+					dialed[len(dialed)-1].Close(t.Context())
+					return nil
+				case strings.HasPrefix(m.Key, prefix):
+					answered = append(answered, strings.TrimPrefix(m.Key, prefix))
+				}
+				return p.Publish(m, confirmed)
+			},
+		}
 		p := r.start(c, twice, server.WithQueue("rpc_queue", "double"))
 		main, err := r.conn.Session(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		hostile := func() {
+		ask := func(address string) {
 			t.Helper()
-			r.send(r.plain("21", func(m *conn.Message) { m.ReplyTo = "amq.rabbitmq.reply-to.g1h2" }))
-			if got := r.replies(); len(got) != 0 {
-				t.Errorf("got %v", got)
-			}
+			r.send(r.plain("21", func(m *conn.Message) { m.ReplyTo = prefix + address }))
+			synctest.Wait()
 		}
-		hostile()
-		hostile()
+		ask("a")
 		if len(dialed) != 1 {
-			t.Fatalf("%d sessions, want 1 for all", len(dialed))
+			t.Fatalf("%d sessions, want one for trials", len(dialed))
 		}
-		for range 10 {
-			dialed[len(dialed)-1].Close(t.Context()) // as RabbitMQ up to 4.2 does, with an internal error
-			time.Sleep(30 * time.Millisecond)
-			hostile()
+		ask("a")
+		if len(dialed) != 2 {
+			t.Fatalf("%d sessions, want one more, for those that have passed", len(dialed))
 		}
-		if len(dialed) != 3 {
-			t.Errorf("%d sessions, want 2 more in 300ms", len(dialed))
+		trusted := dialed[1]
+		ask("b")
+		ask("a")
+		if len(dialed) != 2 {
+			t.Fatalf("%d sessions, want no more", len(dialed))
 		}
-		time.Sleep(100 * time.Millisecond)
-		hostile()
+		dialed[0].Close(t.Context())
+		for range 3 { // each costs the session in which it is tried
+			ask("made-up")
+			ask("a")
+		}
+		ask("c")
+		if got := strings.Join(answered, " "); got != "a a b a a a a c" {
+			t.Errorf("got %q, want an answer for all but the made-up", got)
+		}
+		if len(dialed) != 2+4 {
+			t.Errorf("%d sessions, want 4 more", len(dialed))
+		}
 		r.mustAnswer()
-		if main.Err() != nil {
-			t.Errorf("the server's session: %v", main.Err())
+		if main.Err() != nil || trusted.Err() != nil {
+			t.Errorf("the server's session: %v, that of those that have passed: %v", main.Err(), trusted.Err())
 		}
 		p.stop()
 		synctest.Wait()

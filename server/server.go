@@ -26,6 +26,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -48,12 +49,14 @@ type Server struct {
 	methods map[string]rpc.Handler
 	handler rpc.Handler
 	stats   stats
-	direct  direct
+	direct  *direct
 
 	answering atomic.Int64 // requests that workers are at
 	started   atomic.Bool
 	ready     chan struct{}
 	readyOnce sync.Once
+
+	unanswered throttle // of what strangers can cause
 }
 
 // New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.
@@ -94,7 +97,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		methods: make(map[string]rpc.Handler),
 		ready:   make(chan struct{}),
 	}
-	s.direct.conn = c
+	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	chain := o.interceptors
 	if o.store != nil {
 		chain = append(chain, idempotency.Interceptor(o.store))
@@ -130,7 +133,7 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 	s.Handle(m.Name, func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 		req, err := rpc.Unmarshal[Req](r.ContentType, r.Body)
 		if err != nil {
-			return nil, rpc.Errorf(rpc.CodeOf(err), "decode request: %w", err).WithExecuted(rpc.ExecutedNo)
+			return nil, prefixed("decode request", err).WithExecuted(rpc.ExecutedNo)
 		}
 		res, err := fn(ctx, req)
 		if err != nil {
@@ -138,10 +141,19 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 		}
 		body, err := rpc.Marshal(r.ContentType, res)
 		if err != nil {
-			return nil, rpc.Errorf(rpc.Internal, "encode result: %w", err)
+			return nil, prefixed("encode result", err)
 		}
 		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
 	})
+}
+
+// prefixed says in which step an error of a codec has happened.
+func prefixed(step string, err error) *rpc.Error {
+	var e *rpc.Error
+	if !errors.As(err, &e) {
+		return rpc.Errorf(rpc.CodeOf(err), "%s: %w", step, err)
+	}
+	return rpc.Errorf(e.Code, "%s: %s", step, e.Message).WithCause(err)
 }
 
 func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {

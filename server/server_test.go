@@ -307,10 +307,11 @@ func (h *hooked) Session(ctx context.Context) (conn.Session, error) {
 
 func (h *hooked) Dial(ctx context.Context) (conn.Session, error) {
 	s, err := h.Connector.Dial(ctx)
-	if err == nil {
-		h.dial(s)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	h.dial(s)
+	return hookedSession{s, h}, nil
 }
 
 func (s hookedSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)) (conn.Publisher, error) {

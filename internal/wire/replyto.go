@@ -1,6 +1,10 @@
 package wire
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 const directReplyTo = "amq.rabbitmq.reply-to."
 
@@ -43,10 +47,5 @@ func answerable(replyTo string, src Source) bool {
 }
 
 func printable(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

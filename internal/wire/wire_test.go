@@ -57,8 +57,9 @@ func TestKindOfReplyTo(t *testing.T) {
 		{"my-replies", wire.ReplyNamed},
 		{"amq.gen-\x1b[31m", wire.ReplyNone},
 		{"amq.gen-a\nb", wire.ReplyNone},
-		{"two words", wire.ReplyNone},
-		{"réponse", wire.ReplyNone},
+		{"two words", wire.ReplyNamed},
+		{"réponse", wire.ReplyNamed},
+		{"\xff", wire.ReplyNone},
 		{"\x00", wire.ReplyNone},
 		{"\x7f", wire.ReplyNone},
 	} {
