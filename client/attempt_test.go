@@ -259,6 +259,11 @@ func TestBusyUntilDeadline(t *testing.T) {
 		_, err := r.call(ctx, 2)
 		check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown)
 		took(t, start, time.Second)
+		ctx, cancel = context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		_, err = r.call(ctx, 3) // whose only attempt is in the queue: who knows where it has been
+		check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown)
+		took(t, start, 1500*time.Millisecond)
 		synctest.Wait()
 		if q, _ := r.broker.Queue("rabbitrpc.math"); q.Ready != 0 {
 			t.Errorf("left in the queue: %+v", q)
@@ -402,6 +407,34 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
+// However many callers ask for somebody who is not there, the broker is asked once in a while.
+func TestLooksAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int64
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			return &hooked{Connector: c, inspect: func() { looks.Add(1); time.Sleep(time.Millisecond) }}
+		}, client.WithoutBreaker())
+		_, stop := r.serve(r.broker.Connector("server"), twice)
+		stop()
+		for n := range int64(3) {
+			for range 2 { // the second time it is known
+				var calls sync.WaitGroup
+				for range 50 {
+					calls.Go(func() {
+						_, err := r.call(t.Context(), 1)
+						check(t, err, rpc.Unavailable, rpc.ExecutedNo, client.ErrNoServer)
+					})
+				}
+				calls.Wait()
+			}
+			if got := looks.Load(); got != n+1 {
+				t.Errorf("%d looks, want %d", got, n+1)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
 func TestBlocked(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -465,7 +498,9 @@ func TestAnswerWhileWaiting(t *testing.T) {
 			}}
 		})
 		s, _ := r.serve(r.broker.Connector("server"), twice)
+		start := time.Now()
 		r.mustCall(1)
+		took(t, start, 0)
 		synctest.Wait()
 		if got := s.Stats().Received; got != 1 {
 			t.Errorf("the server got %d requests, want 1", got)

@@ -118,7 +118,11 @@ func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, eve
 	l, err := c.link(ctx, p.failFast)
 	switch {
 	case err == nil:
-		return l, event{kind: connected, known: c.services.known(svc)}
+		known := c.services.known(svc)
+		if known == denied {
+			return l, event{kind: forbidden, cause: c.services.reason(svc)}
+		}
+		return l, event{kind: connected, known: known}
 	case c.life.Err() != nil || ctx.Err() != nil:
 		if errors.Is(err, conn.ErrNotConnected) {
 			p.last = err // why there was no connection says more than that time is out
@@ -153,6 +157,8 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.services.room(svc, p.queue, start)
 	case answered:
 		c.services.learn(svc, p.queue, present)
+	case e.kind == forbidden:
+		c.services.deny(svc, p.queue, e.cause)
 	case e.kind == returned:
 		c.services.learn(svc, p.queue, missing)
 	case e.kind == bounced:
@@ -196,7 +202,11 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 	case end := <-call.ends:
 		return end.event(a.Mode)
 	case <-l.session.Done():
-		return event{kind: lost, cause: fmt.Errorf("session lost: %w", l.session.Err())}
+		err := l.session.Err()
+		if errors.Is(err, conn.ErrRefused) && wire.Denies(call.req.Service, err.Error()) {
+			return event{kind: forbidden, cause: err}
+		}
+		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}
 	case <-ctx.Done():
 	case <-c.life.Done():
 	}

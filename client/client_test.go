@@ -145,6 +145,7 @@ type hooked struct {
 	after   func()                    // each Session
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	consume func() error // fails each Consume
+	inspect func()       // before each InspectQueue
 }
 
 type hookedSession struct {
@@ -180,6 +181,13 @@ func (s hookedSession) Consume(ctx context.Context, c conn.Consume, handle func(
 		}
 	}
 	return s.Session.Consume(ctx, c, handle)
+}
+
+func (s hookedSession) InspectQueue(ctx context.Context, name string) (conn.QueueInfo, error) {
+	if s.h.inspect != nil {
+		s.h.inspect()
+	}
+	return s.Session.InspectQueue(ctx, name)
 }
 
 func (p hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
@@ -332,14 +340,14 @@ func TestRefusedBeforePublishing(t *testing.T) {
 		{"routing header", func(r *rpc.Request) { r.Header = rpc.Header{"CC": "rpc_queue"} }, rpc.InvalidArgument},
 		{"header name too long", func(r *rpc.Request) { r.Header = rpc.Header{strings.Repeat("x", 256): ""} }, rpc.InvalidArgument},
 		{"content type too long", func(r *rpc.Request) { r.ContentType = strings.Repeat("x", 256) }, rpc.InvalidArgument},
-		{"headers too long", func(r *rpc.Request) { r.Header = rpc.Header{"a": strings.Repeat("x", 64<<10)} }, rpc.ResourceExhausted},
+		{"headers too long", func(r *rpc.Request) { r.Header = rpc.Header{"a": strings.Repeat("x", 64<<10)} }, rpc.InvalidArgument},
 		{"too many headers", func(r *rpc.Request) {
 			r.Header = make(rpc.Header)
 			for n := range 100 {
 				r.Header[fmt.Sprint("a", n)] = ""
 			}
-		}, rpc.ResourceExhausted},
-		{"body too long", func(r *rpc.Request) { r.Body = make([]byte, 5<<20) }, rpc.ResourceExhausted},
+		}, rpc.InvalidArgument},
+		{"body too long", func(r *rpc.Request) { r.Body = make([]byte, 5<<20) }, rpc.InvalidArgument},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig) {

@@ -12,7 +12,8 @@ type Hooks struct {
 	CallEnded    func(CallEnded)
 	AttemptEnded func(AttemptEnded)
 
-	// Presence tells what the client has learned of who serves a queue: present, busy, absent or missing.
+	// Presence tells what the client has learned of who serves a queue: present, busy, absent, missing, or denied if the
+	// broker does not let it know.
 	Presence func(queue, presence string)
 
 	// Breaker tells a change of the breaker of a queue: closed, half-open or open.
@@ -43,7 +44,7 @@ type AttemptEnded struct {
 // String names a kind of event as it appears in [AttemptEnded].
 func (k kind) String() string {
 	return [...]string{
-		"started", "connected", "disconnected", "looked", "replied", "failed", "returned", "bounced", "expired", "buried",
+		"started", "connected", "disconnected", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "buried",
 		"nacked", "lost", "unsent", "unsure", "blocked", "ready", "over", "canceled",
 	}[k]
 }

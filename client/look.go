@@ -67,7 +67,7 @@ func (c *Client) ping(ctx context.Context, l *link, service string) (presence, e
 		return present, nil
 	case returned:
 		return missing, nil
-	case lost, unsent, unsure, blocked:
+	case forbidden, lost, unsent, unsure, blocked:
 		return unknown, e.cause
 	}
 	return absent, nil

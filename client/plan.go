@@ -51,6 +51,7 @@ const (
 	looked            // known is what there is
 	replied           // by the server
 	failed            // the server said no
+	forbidden         // the broker lets this client not publish the request
 	returned          // unroutable: nobody has the request
 	bounced           // no server had room for it, or one had it and died
 	expired           // it was in the queue until the deadline
@@ -109,6 +110,8 @@ func (p *plan) next(e event) step {
 	case nacked:
 		return p.refused(local(rpc.ResourceExhausted, rpc.ExecutedNo, e.cause))
 
+	case forbidden:
+		return p.fail(rpc.PermissionDenied, e.cause)
 	case returned:
 		return p.nobody()
 	case bounced:

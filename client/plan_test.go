@@ -91,7 +91,7 @@ func (w *world) happen(t *rapid.T, p *plan, s step) event {
 		w.executed = w.executed || x != rpc.ExecutedNo
 		return event{kind: failed, err: w.said}
 	case "nobody":
-		kinds := []kind{returned, unsent, blocked}
+		kinds := []kind{returned, unsent, blocked, forbidden}
 		if s.mode == wire.Durable {
 			kinds = append(kinds, nacked)
 		}

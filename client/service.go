@@ -16,17 +16,19 @@ const (
 	busy    // present, but with no room a moment ago
 	absent  // nobody consumes the queue
 	missing // there is no such queue
+	denied  // the broker lets this client not publish to it
 )
 
 // String returns the presence in lower case.
 func (p presence) String() string {
-	return [...]string{"unknown", "present", "busy", "absent", "missing"}[p]
+	return [...]string{"unknown", "present", "busy", "absent", "missing", "denied"}[p]
 }
 
 const (
 	maxServices = 1024                  // that a client remembers
 	absentFor   = 50 * time.Millisecond // that it takes nobody's being there for granted
 	busyFor     = time.Second           // that calls to busy servers wait in their queue, without trying them directly
+	deniedFor   = 5 * time.Second       // that it does not try again: each refusal costs all calls their session
 	returnGrace = 20 * time.Second      // that servers may take to come back after their broker did: their own backoff ends at 15s
 )
 
@@ -45,6 +47,7 @@ type service struct {
 	state  presence
 	at     time.Time     // since when
 	backBy time.Time     // it was served before the session was lost: until then nobody means not yet
+	denial error         // by the broker, while denied
 	took   time.Duration // what a call takes, without waiting in the queue: a moving average
 }
 
@@ -78,6 +81,8 @@ func (s *services) known(svc *service) presence {
 	case svc.state == busy && age >= busyFor:
 		svc.at = time.Now()
 		return present
+	case svc.state == denied && age < deniedFor:
+		return denied
 	case svc.state >= absent && age >= absentFor:
 		return unknown
 	}
@@ -123,6 +128,19 @@ func (s *services) patience(svc *service, left time.Duration) time.Duration {
 	return left - min(left/2, 2*svc.took)
 }
 
+// deny takes note of a refusal, and reason tells it.
+func (s *services) deny(svc *service, queue string, refusal error) {
+	s.mu.Lock()
+	svc.denial = refusal
+	s.set(svc, queue, denied)
+}
+
+func (s *services) reason(svc *service) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return svc.denial
+}
+
 // returning reports whether a service that nobody serves is expected back.
 func (s *services) returning(svc *service) bool {
 	s.mu.Lock()
@@ -135,7 +153,10 @@ func (s *services) reconnected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, svc := range s.queues.Values() {
-		if svc.state == present || svc.state == busy {
+		switch svc.state {
+		case denied:
+			continue // that is why there is a new session
+		case present, busy:
 			svc.backBy = time.Now().Add(returnGrace)
 		}
 		svc.state = unknown

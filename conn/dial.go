@@ -58,6 +58,11 @@ type link struct {
 
 // dialLink opens a connection to e: TCP, TLS, AMQP. It returns in time whatever the peer does, or does not.
 func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, error) {
+	if e.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, e.timeout)
+		defer cancel()
+	}
 	start := time.Now()
 	var sock *socket
 	unwatch := func() bool { return true }

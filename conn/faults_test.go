@@ -157,7 +157,7 @@ func TestQueueDeletedUnderConsumer(t *testing.T) {
 	must(t, err)
 	_, err = s.Consume(t.Context(), conn.Consume{Queue: name, Prefetch: 1}, func(*conn.Delivery) {})
 	must(t, err)
-	must(t, s.DeleteQueue(t.Context(), name))
+	must(t, session(t, open(t, testbroker.URL(t))).DeleteQueue(t.Context(), name))
 	within(t, "end of the session", 5*time.Second, s.Done())
 	if err := s.Err(); !strings.Contains(err.Error(), name) {
 		t.Errorf("got the cause %v, want one that names the queue", err)

@@ -182,6 +182,23 @@ func TestSecondURLServesWhenTheFirstIsDead(t *testing.T) {
 	}
 }
 
+// The parameter of the URL that bounds a dial.
+func TestConnectionTimeout(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	must(t, err)
+	defer l.Close()
+	m := open(t, "amqp://"+l.Addr().String()+"/?connection_timeout=100", conn.WithBackgroundDial())
+	start := time.Now()
+	for s := range m.Watch(t.Context()) {
+		if s.Err != nil {
+			break
+		}
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("the dial took %v, want about 100ms", d)
+	}
+}
+
 // A peer that takes the connection and never says anything, or says something else, must not hold up a dial.
 func TestStrangePeers(t *testing.T) {
 	for name, greet := range map[string]string{"silent": "", "HTTP": "HTTP/1.1 400 Bad Request\r\n\r\n", "closes": "close"} {

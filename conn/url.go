@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -23,8 +24,9 @@ func DefaultURL() string {
 
 // An endpoint is one URL of a broker. Its text form has no credentials.
 type endpoint struct {
-	url  string
-	host string
+	url     string
+	host    string
+	timeout time.Duration // for a dial with its handshake; 0 for the defaults
 }
 
 func (e endpoint) String() string { return e.host }
@@ -77,5 +79,5 @@ func parseURL(s string) (endpoint, error) {
 	if u.Vhost != "/" {
 		host += "/" + url.PathEscape(u.Vhost)
 	}
-	return endpoint{url: s, host: host}, nil
+	return endpoint{url: s, host: host, timeout: time.Duration(u.ConnectionTimeout) * time.Millisecond}, nil
 }

@@ -27,14 +27,14 @@ func TestBounds(t *testing.T) {
 		want rpc.Code
 	}{
 		{"no correlation id", func(m *conn.Message) { m.CorrelationID = "" }, rpc.InvalidArgument},
-		{"body too large", func(m *conn.Message) { m.Body = []byte(strings.Repeat("evil", 300)) }, rpc.ResourceExhausted},
+		{"body too large", func(m *conn.Message) { m.Body = []byte(strings.Repeat("evil", 300)) }, rpc.InvalidArgument},
 		{"too many headers", func(m *conn.Message) {
 			for i := range 64 {
 				m.Headers[fmt.Sprint("evil", i)] = evil
 			}
-		}, rpc.ResourceExhausted},
-		{"header too large", header("a", strings.Repeat("evil", 4<<10)), rpc.ResourceExhausted},
-		{"header bytes too large", header("a", []byte(strings.Repeat("evil", 4<<10))), rpc.ResourceExhausted},
+		}, rpc.InvalidArgument},
+		{"header too large", header("a", strings.Repeat("evil", 4<<10)), rpc.InvalidArgument},
+		{"header bytes too large", header("a", []byte(strings.Repeat("evil", 4<<10))), rpc.InvalidArgument},
 
 		{"no version", without("rpc-version"), rpc.Unimplemented},
 		{"version of the future", header("rpc-version", int64(2)), rpc.Unimplemented},
@@ -177,7 +177,7 @@ func TestPlainQueue(t *testing.T) {
 		{"no number", func(m *conn.Message) { m.Body = []byte(evil) }, rpc.InvalidArgument, ""},
 		{"version of the future", func(m *conn.Message) { m.Headers = map[string]any{"rpc-version": int64(2)} }, rpc.Unimplemented, ""},
 		{"compressed", func(m *conn.Message) { m.ContentEncoding = "gzip" }, rpc.Unimplemented, ""},
-		{"body too large", func(m *conn.Message) { m.Body = make([]byte, 1001) }, rpc.ResourceExhausted, ""},
+		{"body too large", func(m *conn.Message) { m.Body = make([]byte, 1001) }, rpc.InvalidArgument, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig) {

@@ -71,6 +71,20 @@ func TestRedelivered(t *testing.T) {
 	}
 }
 
+// Who wants a call to be executed at most once does not rely on a store.
+func TestAtMostOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var runs counter
+		r.start(r.conn, slow(0, &runs), server.WithStore(nil))
+		struck := r.conn.Fail(conntest.LoseAck(1))
+		r.send(r.request("1", func(m *conn.Message) { m.Headers["rpc-at-most-once"] = true }))
+		if got := summary(r.replies()); got != "[2 unavailable]" || runs.ran() != 1 {
+			t.Errorf("got %s of %d runs, want a reply and a refusal of one", got, runs.ran())
+		}
+		<-struck
+	})
+}
+
 // Attempts of one call, by the same caller or by another.
 func TestSameID(t *testing.T) {
 	for _, c := range []struct {

@@ -15,6 +15,9 @@ import (
 // retryAfter is how long a server waits, on average, when the broker refuses to let it serve.
 const retryAfter = 2 * time.Second
 
+// declareEvery is how often a server makes sure that its exchange and binding are there.
+const declareEvery = 5 * time.Second
+
 // cancelTimeout bounds the wait for the end of a consumer.
 const cancelTimeout = 5 * time.Second
 
@@ -164,11 +167,19 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 	}
 	s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
 	s.readyOnce.Do(func() { close(s.ready) })
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-session.Done():
-		return session.Err()
+	again := time.NewTicker(declareEvery)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C: // what somebody has deleted would be missed by callers only
+			if _, err := s.declare(ctx, session); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		case <-session.Done():
+			return session.Err()
+		}
 	}
 }
 

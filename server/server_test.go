@@ -361,6 +361,18 @@ func TestAnswer(t *testing.T) {
 	})
 }
 
+// The server says itself that it is there.
+func TestPing(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var runs counter
+		r.start(r.conn, slow(0, &runs))
+		reply, err := r.ask(r.request("", func(m *conn.Message) { m.Type = wire.Ping }))
+		if err != nil || reply.Server != "host/1" || len(reply.Body) != 0 || runs.ran() != 0 {
+			t.Errorf("got %+v, %v of %d runs, want the server's name alone", reply, err, runs.ran())
+		}
+	})
+}
+
 func TestHandlerContext(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		start := time.Now()

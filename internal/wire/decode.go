@@ -87,10 +87,10 @@ func refused(code rpc.Code, format string, args ...any) error {
 
 func checkSize(_ *Call, m *conn.Message, src Source) error {
 	if len(m.Body) > src.Limits.Body {
-		return refused(rpc.ResourceExhausted, "request body has %d bytes, at most %d are allowed", len(m.Body), src.Limits.Body)
+		return invalid("request body has %d bytes, at most %d are allowed", len(m.Body), src.Limits.Body)
 	}
 	if len(m.Headers) > src.Limits.Headers {
-		return refused(rpc.ResourceExhausted, "request has %d headers, at most %d are allowed", len(m.Headers), src.Limits.Headers)
+		return invalid("request has %d headers, at most %d are allowed", len(m.Headers), src.Limits.Headers)
 	}
 	size := 0
 	for name, value := range m.Headers {
@@ -103,7 +103,7 @@ func checkSize(_ *Call, m *conn.Message, src Source) error {
 		}
 	}
 	if size > src.Limits.HeaderBytes {
-		return refused(rpc.ResourceExhausted, "request headers have %d bytes, at most %d are allowed", size, src.Limits.HeaderBytes)
+		return invalid("request headers have %d bytes, at most %d are allowed", size, src.Limits.HeaderBytes)
 	}
 	return nil
 }
@@ -236,7 +236,7 @@ func CheckRequest(r *rpc.Request, plain bool, maxBody int) error {
 		return invalid("call ID must have 1 to 255 bytes, got %d", len(r.ID))
 	}
 	if len(r.Body) > maxBody {
-		return refused(rpc.ResourceExhausted, "request body has %d bytes, at most %d are allowed", len(r.Body), maxBody)
+		return invalid("request body has %d bytes, at most %d are allowed", len(r.Body), maxBody)
 	}
 	size := 0
 	for name, value := range r.Header {
@@ -245,7 +245,7 @@ func CheckRequest(r *rpc.Request, plain bool, maxBody int) error {
 		}
 	}
 	if len(r.Header) > maxUserHeaders || size > maxUserHeaderBytes {
-		return refused(rpc.ResourceExhausted, "request has %d headers with %d bytes, at most %d with %d are allowed",
+		return invalid("request has %d headers with %d bytes, at most %d with %d are allowed",
 			len(r.Header), size, maxUserHeaders, maxUserHeaderBytes)
 	}
 	return nil

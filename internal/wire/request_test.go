@@ -73,12 +73,12 @@ func TestDecodeRequest(t *testing.T) {
 		{"nothing wrong", func(*conn.Message) {}, source, rpc.OK},
 
 		{"body at the limit", func(m *conn.Message) { m.Body = make([]byte, 4<<20) }, source, rpc.OK},
-		{"body over the limit", func(m *conn.Message) { m.Body = make([]byte, 4<<20+1) }, source, rpc.ResourceExhausted},
+		{"body over the limit", func(m *conn.Message) { m.Body = make([]byte, 4<<20+1) }, source, rpc.InvalidArgument},
 		{"headers at the limit", manyHeaders(64), source, rpc.OK},
-		{"headers over the limit", manyHeaders(65), source, rpc.ResourceExhausted},
-		{"header text over the limit", header("a", strings.Repeat("x", 16<<10)), source, rpc.ResourceExhausted},
-		{"header bytes over the limit", header("a", make([]byte, 16<<10)), source, rpc.ResourceExhausted},
-		{"header name over the limit", header(strings.Repeat("x", 16<<10), ""), source, rpc.ResourceExhausted},
+		{"headers over the limit", manyHeaders(65), source, rpc.InvalidArgument},
+		{"header text over the limit", header("a", strings.Repeat("x", 16<<10)), source, rpc.InvalidArgument},
+		{"header bytes over the limit", header("a", make([]byte, 16<<10)), source, rpc.InvalidArgument},
+		{"header name over the limit", header(strings.Repeat("x", 16<<10), ""), source, rpc.InvalidArgument},
 
 		{"no version", without("rpc-version"), source, rpc.Unimplemented},
 		{"version 2", header("rpc-version", int64(2)), source, rpc.Unimplemented},
@@ -269,8 +269,8 @@ func TestCheckRequestSize(t *testing.T) {
 		if (err == nil) != c.ok {
 			t.Errorf("%s: got %v, legal %v", c.name, err, c.ok)
 		}
-		if err != nil && (rpc.CodeOf(err) != rpc.ResourceExhausted || rpc.Executed(err) != rpc.ExecutedNo) {
-			t.Errorf("%s: got %v, executed %v, want resource_exhausted, executed no", c.name, err, rpc.Executed(err))
+		if err != nil && (rpc.CodeOf(err) != rpc.InvalidArgument || rpc.Executed(err) != rpc.ExecutedNo) {
+			t.Errorf("%s: got %v, executed %v, want invalid_argument, executed no", c.name, err, rpc.Executed(err))
 		}
 		if err != nil {
 			continue

@@ -43,6 +43,14 @@ func Queue(service string) string { return prefix + service }
 // routed by this key and the reply queue's name through the default exchange, must reach the caller alone.
 func Key(service string) string { return "call." + service }
 
+// Denies reports whether a refusal of the broker, by its text, is one to publish requests to a service.
+func Denies(service, refusal string) bool {
+	if strings.Contains(refusal, "topic '") {
+		return strings.Contains(refusal, "topic '"+Key(service)+"'")
+	}
+	return strings.Contains(refusal, "exchange '"+Exchange+"'")
+}
+
 const maxName = 100 // with prefix and suffix well inside the 255 bytes of an AMQP short string
 
 // CheckService reports whether name can name a service: 1 to 100 letters, digits, '-' and '_'. A dot could make the name

@@ -100,3 +100,22 @@ func FuzzNames(f *testing.F) {
 		}
 	})
 }
+
+func TestDenies(t *testing.T) { // the texts are RabbitMQ's
+	const topic = "ACCESS_REFUSED - access to topic 'call.math' in exchange 'rabbitrpc' in vhost '/' refused for user 'web' (403)"
+	const exchange = "ACCESS_REFUSED - access to exchange 'rabbitrpc' in vhost '/' refused for user 'web' (403)"
+	for _, c := range []struct {
+		service, refusal string
+		want             bool
+	}{
+		{"math", topic, true},
+		{"mat", topic, false},
+		{"math", exchange, true},
+		{"math", "ACCESS_REFUSED - access to exchange 'other' in vhost '/' refused for user 'web' (403)", false},
+		{"math", "ACCESS_REFUSED - access to queue 'rabbitrpc' in vhost '/' refused for user 'web' (403)", false},
+	} {
+		if got := wire.Denies(c.service, c.refusal); got != c.want {
+			t.Errorf("%s by %q: got %v, want %v", c.service, c.refusal, got, c.want)
+		}
+	}
+}
