@@ -1,13 +1,17 @@
 # The race detector needs a C compiler; without one the tests still run.
 race := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: help build test demo check fmt clean install-broker
+.PHONY: help build test test-long demo check fmt clean install-broker
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/rabbitrpc
 	go build -o bin/rabbitrpc ./cmd/rabbitrpc
+
+test-long: ## run the tests that take minutes as well, and ten thousand random schedules of faults
+	scripts/install-broker --with-pika
+	RABBITRPC_LONG=1 RABBITRPC_SEEDS=10000 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/endtoend
 
 test: ## run all tests, on real brokers that they start and end themselves
 	scripts/install-broker --with-pika

@@ -272,6 +272,28 @@ func TestBusyUntilDeadline(t *testing.T) {
 	})
 }
 
+// A request does not wait until it is too late for the work: it ends earlier, and whether a server had it nobody knows.
+func TestBusyTooLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), slow(2*time.Second), server.WithWorkers(1))
+		r.mustCall(0) // how long a call takes is known now
+		var first sync.WaitGroup
+		first.Go(func() { r.mustCall(1) })
+		for range 2 { // the first bounces, for the second the server is known to be busy
+			synctest.Wait()
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			_, err := r.call(ctx, 2)
+			check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown)
+			if d := time.Since(start); d < 250*time.Millisecond || d >= 500*time.Millisecond {
+				t.Errorf("it took %v, want half the time or more, and not all", d)
+			}
+		}
+		first.Wait()
+	})
+}
+
 func TestBrokerDown(t *testing.T) {
 	for _, c := range []struct {
 		name string

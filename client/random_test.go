@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,9 +20,17 @@ import (
 )
 
 // TestRandomFaults calls through a random schedule of faults. Each seed is a subtest, to be run alone by its name.
+// RABBITRPC_SEEDS says how many there are.
 func TestRandomFaults(t *testing.T) {
+	seeds := uint64(150)
+	if s := os.Getenv("RABBITRPC_SEEDS"); s != "" {
+		var err error
+		if seeds, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var total client.Stats
-	for seed := range uint64(150) {
+	for seed := range seeds {
 		for servers := 1; servers <= 2; servers++ {
 			t.Run(fmt.Sprintf("seed %d, %d servers", seed, servers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -36,6 +46,9 @@ func TestRandomFaults(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", total)
+	if total.OK == 0 || total.Failed == 0 || total.Resent == 0 || total.Bounced == 0 {
+		t.Error("the faults did not bite")
+	}
 }
 
 // world is a rig with several servers and callers, and what happened in it.
@@ -92,6 +105,9 @@ func (w *world) live(servers int, seed uint64) {
 		}
 	}
 	for n, at := range w.runs {
+		if once(n) && len(at) > 1 {
+			w.t.Errorf("call %d ran at %v, and was to run at most once", n, at)
+		}
 		slices.Sort(at)
 		if len(slices.Compact(slices.Clone(at))) < len(at) {
 			w.t.Errorf("call %d ran at %v, at one of them more than once", n, at)
@@ -117,12 +133,31 @@ func (w *world) start(p *process) {
 
 func fails(n int) bool { return n%5 == 3 }
 
+func once(n int) bool { return n%7 == 1 || n%7 == 5 }
+
+// options are those of a call.
+func options(n int) []client.CallOption {
+	switch n % 7 {
+	case 1:
+		return []client.CallOption{client.AtMostOnce()}
+	case 2:
+		return []client.CallOption{client.Durable()}
+	case 3:
+		return []client.CallOption{client.FailFast()}
+	case 4:
+		return []client.CallOption{client.WaitForServer()}
+	case 5:
+		return []client.CallOption{client.AtMostOnce(), client.Durable()}
+	}
+	return nil
+}
+
 // check makes a call and checks what can be said at its end.
 func (w *world) check(n int, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	start := time.Now()
-	got, err := w.call(ctx, n)
+	got, err := client.Call(ctx, w.client, double, n, options(n)...)
 	if d := time.Since(start); d > timeout {
 		w.t.Errorf("call %d took %v, its timeout was %v", n, d, timeout)
 	}

@@ -13,7 +13,6 @@ import (
 type consumer struct {
 	s         *session
 	ch        *amqp.Channel
-	tag       string
 	cancelled atomic.Bool
 	ended     chan struct{}
 }

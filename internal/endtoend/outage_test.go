@@ -102,6 +102,7 @@ func TestOutage(t *testing.T) {
 
 // The time from the moment that a killed broker listens again to the first answer.
 func TestBrokerComesBack(t *testing.T) {
+	long(t)
 	n := testbroker.OwnNode(t)
 	u, err := url.Parse(n.URL())
 	must(t, err)
@@ -113,7 +114,7 @@ func TestBrokerComesBack(t *testing.T) {
 	_, err = client.Call(t.Context(), c, method, 1)
 	must(t, err)
 	var took []time.Duration
-	for range times(t, 2) {
+	for range times(t, 9) {
 		must(t, n.Kill())
 		answered := make(chan time.Time, 1)
 		go func() {
@@ -185,6 +186,7 @@ func TestCrowd(t *testing.T) {
 
 // Five times as much as the servers can do: what they can do is still done in time, and the clients do not add to it.
 func TestOverload(t *testing.T) {
+	long(t)
 	const workers, work = 8, 20 * time.Millisecond
 	url := testbroker.URL(t)
 	ms, mc := open(t, url), open(t, url)
