@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	stableAfter = 30 * time.Second // a session that lived this long resets the backoff
-	slowRetry   = 5 * time.Second  // the least mean wait after a refusal: more tries will not help, and may lock the user out
+	stableAfter = 5 * time.Second // a session that lived this long resets the backoff
+	slowRetry   = 5 * time.Second // the least mean wait after a refusal: more tries will not help, and may lock the user out
 
 	// quickRetry is the longest wait while nobody listens: a dial then costs the broker nothing, and its return is noticed
 	// soon. It is long enough to spread those who come back over what a broker takes in.
@@ -168,9 +168,11 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 			return nil
 		}
 		m.set(State{Phase: Connecting, Err: err, Attempt: attempt}, nil)
-		delay := wait.NextBackOff()
+		var delay time.Duration
 		if nobodyListens(err) {
-			delay = min(delay, rand.N(quickRetry))
+			delay = rand.N(min(quickRetry, m.opts.maxBackoff))
+		} else {
+			delay = wait.NextBackOff()
 		}
 		if errors.Is(err, ErrRefused) {
 			delay = max(delay, slowRetry/2+rand.N(slowRetry))

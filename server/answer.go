@@ -104,10 +104,7 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 		return true
 	}
 	confirms := make(chan bool, 1)
-	var confirmed func(bool)
-	if call.Persistent {
-		confirmed = func(ok bool) { confirms <- ok }
-	}
+	confirmed := func(ok bool) { confirms <- ok }
 	err := j.publisher.Publish(m, confirmed)
 	for errors.Is(err, conn.ErrBlocked) {
 		if blocked := j.session.Blocked(); blocked != nil { // else not any more
@@ -128,16 +125,14 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 	if err != nil {
 		return false
 	}
-	if confirmed == nil {
-		return true
-	}
+	// Replies and acknowledgements take different connections. Without the confirmation the broker may have the
+	// acknowledgement and, of a server that is killed now, not the reply: nobody would ever send either again.
 	select {
 	case <-confirms:
 		return true
 	case <-j.session.Done():
-	case <-ctx.Done():
+		return false
 	}
-	return false
 }
 
 func (s *Server) ack(j *job) {

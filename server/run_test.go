@@ -165,8 +165,8 @@ func TestSessionLostWhileHandling(t *testing.T) {
 			time.Sleep(time.Second)
 			return 2 * n, ctx.Err()
 		})
-		r.send(r.request("1", persistent)) // one that the broker delivers again
-		r.send(one(r.caller))              // and one that its caller sends again
+		r.send(r.request("1", func(m *conn.Message) { m.Persistent = true })) // one that the broker delivers again
+		r.send(one(r.caller))                                                 // and one that its caller sends again
 		time.Sleep(300 * time.Millisecond)
 		r.conn.Lose()
 		r.replyTo = r.listen(conn.Queue{Exclusive: true, AutoDelete: true})

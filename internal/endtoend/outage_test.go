@@ -87,7 +87,7 @@ func TestOutage(t *testing.T) {
 	if last, most := memory[len(memory)-1], uint64(512); last > most {
 		t.Errorf("%d MiB of heap, want at most %d", last, most)
 	}
-	if d := dials.Load() - dialsBefore; d > 2*int64(outage/(250*time.Millisecond)) {
+	if d := dials.Load() - dialsBefore; d > 2*int64(outage/(150*time.Millisecond)) {
 		t.Errorf("%d dials in %v", d, outage)
 	}
 	must(t, n.Start(t.Context()))
@@ -136,7 +136,7 @@ func TestBrokerComesBack(t *testing.T) {
 		}()
 		must(t, n.Start(t.Context()))
 		took = append(took, (<-answered).Sub(<-listens))
-		time.Sleep(time.Second) // the broker needs a while before it can be killed again
+		time.Sleep(6 * time.Second) // a session that lived shorter than that makes the next dial wait longer
 	}
 	t.Logf("from the broker's listening to the first answer: %v, median %v", took, median(took))
 }
