@@ -113,7 +113,7 @@ func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request) error 
 	if err != nil {
 		return local(rpc.Unavailable, rpc.ExecutedNo, err)
 	}
-	found, err := c.look(ctx, l, svc, r)
+	found, err := c.look(ctx, l, svc, r, time.Time{})
 	switch {
 	case err != nil:
 		return local(rpc.Unavailable, rpc.ExecutedNo, err)

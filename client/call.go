@@ -89,6 +89,7 @@ func (c *Client) admit(ctx context.Context, svc *service, r *rpc.Request, o *cal
 // carryOut does step after step of the plan, until its end.
 func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan) (*rpc.Reply, error) {
 	var l *link
+	var ended time.Time // of the last attempt
 	e := event{kind: started}
 	for {
 		s := p.next(e)
@@ -98,9 +99,10 @@ func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan
 		case connect:
 			l, e = c.connect(ctx, svc, p)
 		case look:
-			e = c.looked(ctx, l, svc, call, p)
+			e = c.looked(ctx, l, svc, call, ended)
 		case publish:
 			e = c.attempt(ctx, l, svc, call, p, s.mode)
+			ended = time.Now()
 		case pause:
 			e = c.pause(ctx, call, s.wait)
 		case room:
@@ -132,8 +134,8 @@ func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, eve
 	return nil, event{kind: disconnected, cause: err}
 }
 
-func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, p *plan) event {
-	found, err := c.look(ctx, l, svc, &call.req)
+func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, since time.Time) event {
+	found, err := c.look(ctx, l, svc, &call.req, since)
 	switch {
 	case ctx.Err() != nil || c.life.Err() != nil:
 		return c.ended(ctx, false)

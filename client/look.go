@@ -16,22 +16,34 @@ import (
 // lets it bounce as fast.
 const pingTimeout = time.Second
 
-// look finds out who serves the service. Callers that look at the same time share one look.
-func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request) (presence, error) {
+// look finds out who serves the service. Callers that look at the same time share one look; since is the time of which it
+// must tell: one that began before may have seen a server that has died by then.
+func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request, since time.Time) (presence, error) {
 	queue := c.queue(r.Service)
-	result := c.looks.DoChan(l.replyTo+" "+queue, func() (any, error) {
-		p, err := c.inspect(context.WithoutCancel(ctx), l, queue, r.Service)
-		if err == nil {
-			c.services.learn(svc, queue, p)
+	for {
+		result := c.looks.DoChan(l.replyTo+" "+queue, func() (any, error) {
+			seen := sighting{at: time.Now()}
+			var err error
+			if seen.presence, err = c.inspect(context.WithoutCancel(ctx), l, queue, r.Service); err == nil {
+				c.services.learn(svc, queue, seen.presence)
+			}
+			return seen, err
+		})
+		select {
+		case r := <-result:
+			if seen := r.Val.(sighting); r.Err != nil || !seen.at.Before(since) {
+				return seen.presence, r.Err
+			}
+		case <-ctx.Done():
+			return unknown, ctx.Err()
 		}
-		return p, err
-	})
-	select {
-	case r := <-result:
-		return r.Val.(presence), r.Err
-	case <-ctx.Done():
-		return unknown, ctx.Err()
 	}
+}
+
+// A sighting is what a look has seen, and when it began.
+type sighting struct {
+	presence presence
+	at       time.Time
 }
 
 // inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right;

@@ -127,13 +127,20 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 	}
 	// Replies and acknowledgements take different connections. Without the confirmation the broker may have the
 	// acknowledgement and, of a server that is killed now, not the reply: nobody would ever send either again.
+	timeout := time.NewTimer(confirmTimeout)
+	defer timeout.Stop()
 	select {
 	case <-confirms:
-		return true
+	case <-timeout.C:
 	case <-j.session.Done():
 		return false
 	}
+	return true
 }
+
+// confirmTimeout bounds what the reply to one caller may cost all others: a reply queue on a node that cannot be reached
+// confirms nothing, and would keep the worker.
+const confirmTimeout = 10 * time.Second
 
 func (s *Server) ack(j *job) {
 	if err := j.delivery.Ack(); err != nil && !errors.Is(err, conn.ErrClosed) {

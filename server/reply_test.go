@@ -105,6 +105,28 @@ func TestReplyConfirmed(t *testing.T) {
 	}
 }
 
+// A reply that is never confirmed does not keep its worker for ever.
+func TestReplyNeverConfirmed(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(r.conn, twice, server.WithWorkers(1))
+		struck := r.conn.Fail(conntest.DropConfirm(1))
+		r.send(r.request("1"))
+		<-struck
+		r.replies()
+		r.send(r.request("2"))
+		if got := summary(r.replies()); got != "[]" {
+			t.Errorf("got %s while the only worker waits", got)
+		}
+		time.Sleep(10 * time.Second)
+		if got := summary(r.replies()); got != "[4]" {
+			t.Errorf("got %s after 10s, want [4]", got)
+		}
+		if n := unacked(r); n != 0 {
+			t.Errorf("%d unacknowledged", n)
+		}
+	})
+}
+
 func TestBlockedReply(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -133,7 +133,7 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 	s.Handle(m.Name, func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 		req, err := rpc.Unmarshal[Req](r.ContentType, r.Body)
 		if err != nil {
-			return nil, prefixed("decode request", err).WithExecuted(rpc.ExecutedNo)
+			return nil, undecodable(err)
 		}
 		res, err := fn(ctx, req)
 		if err != nil {
@@ -145,6 +145,15 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 		}
 		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
 	})
+}
+
+// undecodable is the error for a body that is not what the method takes, and no fault of this server's.
+func undecodable(err error) *rpc.Error {
+	e := prefixed("decode request", err).WithExecuted(rpc.ExecutedNo)
+	if e.Code == rpc.Internal {
+		e.Code = rpc.InvalidArgument // the content type cannot express it
+	}
+	return e
 }
 
 // prefixed says in which step an error of a codec has happened.

@@ -498,7 +498,7 @@ func TestTypedHandler(t *testing.T) {
 		{"trailing data", "application/json", `{} {}`, "", rpc.InvalidArgument, rpc.ExecutedNo},
 		{"wrong type", "application/json", `{"A":"1"}`, "", rpc.InvalidArgument, rpc.ExecutedNo},
 		{"too deep", "application/json", strings.Repeat(`{"A":`, 10_000), "", rpc.InvalidArgument, rpc.ExecutedNo},
-		{"text that is no text type", "text/plain", `1`, "", rpc.Internal, rpc.ExecutedNo},
+		{"text that is no text type", "text/plain", `1`, "", rpc.InvalidArgument, rpc.ExecutedNo},
 		{"result without a JSON form", "application/json", `{"A":0,"B":0}`, "", rpc.Internal, rpc.ExecutedYes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
