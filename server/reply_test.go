@@ -113,11 +113,12 @@ func TestReplyNeverConfirmed(t *testing.T) {
 		r.send(r.request("1"))
 		<-struck
 		r.replies()
+		time.Sleep(5 * time.Second)
 		r.send(r.request("2"))
 		if got := summary(r.replies()); got != "[]" {
 			t.Errorf("got %s while the only worker waits", got)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(5 * time.Second)
 		if got := summary(r.replies()); got != "[4]" {
 			t.Errorf("got %s after 10s, want [4]", got)
 		}
