@@ -26,6 +26,7 @@ var quiet = server.WithLogger(slog.New(slog.DiscardHandler))
 // rig is a broker, one client and the means to start servers, in a bubble of virtual time. When the test ends no call
 // and no message may be left.
 type rig struct {
+	stop   func() // of the server, where a test has put it
 	t      *testing.T
 	broker *conntest.Broker
 	conn   *conntest.Connector // of the client
