@@ -42,6 +42,9 @@ func (f *callFlags) request(cmd *cobra.Command, args []string) (*rpc.Request, er
 			r.Body = bytes.TrimSuffix(bytes.TrimSuffix(r.Body, []byte("\n")), []byte("\r"))
 		}
 	}
+	if r.ContentType == rpc.ContentTypeJSON && body == "-" && len(bytes.TrimSpace(r.Body)) == 0 {
+		return nil, usagef(cmd, "standard input is empty: the request is to be JSON, {} for none")
+	}
 	if r.ContentType == rpc.ContentTypeJSON && !json.Valid(r.Body) {
 		return nil, usagef(cmd, `the request is not JSON; a string needs its quotes: '"text"'`)
 	}
@@ -66,7 +69,7 @@ func writeBody(out io.Writer, body []byte) error {
 		text = printable(text, "\n\t")
 	}
 	if _, err := io.Copy(out, strings.NewReader(text+"\n")); err != nil {
-		return fmt.Errorf("write the reply: %w", err)
+		return fmt.Errorf("the call has succeeded, but its reply cannot be written: %w", err)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,8 @@ const callHelp = `Call a method of a service and print the body of the reply, an
 
 The request is JSON, {} if none is given; - reads it from standard input. With
 --queue it is the body of a message to that queue, as in RabbitMQ's tutorial 6, in
-plain text; a newline at the end of standard input is not part of that.
+plain text; a newline at the end of standard input is not part of that. After --, a
+request may begin with a minus.
 
 The timeout is for all of it: to connect, to call, and to call again if a server or
 the broker fails on the way. An error goes to standard error, and says whether the
@@ -42,6 +42,7 @@ func newCall() *cobra.Command {
 		Long:  callHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc call math fib 30
   echo '{"id": 7}' | rabbitrpc call --timeout 2s orders get -
+  rabbitrpc call math fib -- -1            # refused: the server's error
   rabbitrpc call --queue rpc_queue 30      # a server of RabbitMQ's tutorial 6`,
 		DisableFlagsInUseLine: true,
 		Args:                  f.args,
@@ -85,12 +86,12 @@ func (f *callFlags) call(ctx context.Context, r *rpc.Request, complaints io.Writ
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	m, err := open(ctx, brokerURL(f.url), log)
+	m, err := open(ctx, f.url, "rabbitrpc call", log)
 	if err != nil {
 		return nil, err
 	}
 	defer closeWithin(time.Second, m.Close)
-	c, err := client.New(m, client.WithTimeout(f.timeout), client.WithQueue(f.queue))
+	c, err := client.New(m, client.WithTimeout(f.timeout), client.WithQueue(f.queue), client.WithMaxBody(maxBody))
 	if err != nil {
 		return nil, err
 	}
@@ -101,9 +102,8 @@ func (f *callFlags) call(ctx context.Context, r *rpc.Request, complaints io.Writ
 	return c.Do(ctx, r)
 }
 
-func open(ctx context.Context, url string, log *slog.Logger) (*conn.Manager, error) {
-	return conn.Open(ctx, url, conn.WithBackgroundDial(), conn.WithName("rabbitrpc call"), conn.WithLogger(log))
-}
+// errNoDialEnded is all that is known when the timeout is over before the first dial has ended.
+var errNoDialEnded = errors.New("the broker did not answer before the timeout")
 
 // connected waits for a session. It says once why that takes long, and does not go on when the broker refuses: that needs
 // other credentials, not more time.
@@ -122,12 +122,16 @@ func connected(ctx context.Context, m *conn.Manager, complaints io.Writer) error
 			fmt.Fprintf(complaints, "rabbitrpc: no connection yet, trying until the timeout: %s\n", sentence(err.Error()))
 		}
 	}
-	if err == nil {
-		err = context.Cause(ctx)
-	}
 	code := rpc.Unavailable
 	if errors.Is(ctx.Err(), context.Canceled) {
 		code = rpc.Canceled
+	}
+	switch {
+	case err != nil:
+	case code == rpc.Canceled:
+		err = ctx.Err()
+	default:
+		err = errNoDialEnded
 	}
 	return rpc.Errorf(code, "%w: %w", conn.ErrNotConnected, err).WithExecuted(rpc.ExecutedNo)
 }

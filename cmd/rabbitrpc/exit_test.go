@@ -72,6 +72,18 @@ func TestReport(t *testing.T) {
 				"hint: the call may have taken effect: find out before you repeat it\n",
 		},
 		{
+			"in doubt, and nobody is there now",
+			rpc.Errorf(rpc.Unavailable, "%w on queue q", client.ErrNoServer),
+			"rabbitrpc: unavailable: no server on queue q (executed: unknown)\n" +
+				"hint: the call may have taken effect: find out before you repeat it\n",
+		},
+		{
+			"the broker has not answered yet",
+			rpc.Errorf(rpc.Unavailable, "%w: %w", conn.ErrNotConnected, errNoDialEnded).WithExecuted(rpc.ExecutedNo),
+			"rabbitrpc: unavailable: no connection with the broker: the broker did not answer before the timeout (executed: no)\n" +
+				"hint: RabbitMQ takes three seconds to refuse a wrong password: try a longer --timeout, then check host and port\n",
+		},
+		{
 			"a password in the wrong place",
 			usagef(newRoot(), "unknown command %q", `amqp://me:se"c@ret@host`),
 			"rabbitrpc: unknown command \"amqp://***@host\"\nhint: see rabbitrpc --help\n",

@@ -62,8 +62,12 @@ func hint(err error) string {
 	}
 	e, coded := errors.AsType[*rpc.Error](err)
 	switch {
+	case coded && !e.Remote && e.Executed == rpc.ExecutedUnknown: // why comes second: it is in the line above
+		return "the call may have taken effect: find out before you repeat it"
 	case errors.Is(err, conn.ErrRefused):
 		return "check the user, password and virtual host of --url or RABBITMQ_URL, and the user's permissions"
+	case errors.Is(err, errNoDialEnded):
+		return "RabbitMQ takes three seconds to refuse a wrong password: try a longer --timeout, then check host and port"
 	case errors.Is(err, conn.ErrNotConnected):
 		return "is RabbitMQ running there? --url or RABBITMQ_URL says where, --timeout how long to try"
 	case errors.Is(err, client.ErrNoServer):

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,12 +28,14 @@ func newRoot() *cobra.Command {
 		Example: `  rabbitrpc serve                 # in one terminal: the service math
   rabbitrpc call math fib 30      # in another: prints 832040
   rabbitrpc demo                  # servers and a broker are killed, no call fails`,
-		Args: knownCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version: version(),
+		Args:    knownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
 		SilenceErrors: true, // main says them
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.AddCommand(newServe(), newCall(), newDemo(), newDemoServer(), newVersion())
@@ -62,9 +67,18 @@ func urlFlag(cmd *cobra.Command, url *string) {
 	cmd.Flags().StringVar(url, "url", "", "URL of the broker (default: RABBITMQ_URL, AMQP_URL or a broker on this host)")
 }
 
-func brokerURL(flag string) string {
-	if flag != "" {
-		return flag
+// open dials the broker that the flag or the environment names. An error says which of them cannot be right.
+func open(ctx context.Context, flag, name string, log *slog.Logger) (*conn.Manager, error) {
+	url, source := flag, "--url"
+	if url == "" {
+		url, source = conn.DefaultURL(), "RABBITMQ_URL"
+		if os.Getenv(source) == "" {
+			source = "AMQP_URL"
+		}
 	}
-	return conn.DefaultURL()
+	m, err := conn.Open(ctx, url, conn.WithBackgroundDial(), conn.WithName(name), conn.WithLogger(log))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", source, err)
+	}
+	return m, nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/mathrpc"
-	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
@@ -66,7 +65,7 @@ func (f *serveFlags) run(ctx context.Context, out, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	m, err := conn.Open(ctx, brokerURL(f.url), conn.WithBackgroundDial(), conn.WithName("rabbitrpc serve"), conn.WithLogger(log))
+	m, err := open(ctx, f.url, "rabbitrpc serve", log)
 	if err != nil {
 		return err
 	}
@@ -98,6 +97,9 @@ func (f *serveFlags) run(ctx context.Context, out, logs io.Writer) error {
 	err = s.Run(ctx)
 	close(over)
 	<-said
+	if err == nil {
+		log.Info("drained")
+	}
 	return err
 }
 
