@@ -13,6 +13,7 @@ import (
 
 // Whatever becomes of the process that started a node, the node ends with it.
 func TestNothingIsLeft(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		how    string         // does the process die
@@ -21,16 +22,17 @@ func TestNothingIsLeft(t *testing.T) {
 	}{
 		{name: "panic", how: "panic"},
 		{name: "os.Exit", how: "exit"},
-		{name: "SIGINT", how: "wait", signal: syscall.SIGINT},
-		{name: "SIGHUP", how: "wait", signal: syscall.SIGHUP},
+		{name: "SIGINT while the node boots", how: "wait", signal: syscall.SIGINT, early: true},
+		{name: "SIGHUP while the node boots", how: "wait", signal: syscall.SIGHUP, early: true},
 		{name: "SIGKILL", how: "wait", signal: syscall.SIGKILL},
 		{name: "SIGKILL while the node boots", how: "wait", signal: syscall.SIGKILL, early: true},
 		{name: "SIGKILL while the node is paused", how: "paused", signal: syscall.SIGKILL},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			temp := ownTemp(t)
+			t.Parallel()
+			temp := t.TempDir()
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), crashEnv+"="+tt.how)
+			cmd.Env = append(os.Environ(), "TMPDIR="+temp, crashEnv+"="+tt.how)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			out, err := cmd.StdoutPipe()
 			if err != nil {

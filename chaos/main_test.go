@@ -12,6 +12,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	for _, name := range []string{"RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_CONFIG_FILE", "RABBITMQ_MNESIA_DIR", "HOME", "ERL_FLAGS"} {
+		os.Setenv(name, "/not/for/our/nodes")
+	}
 	if how := os.Getenv(crashEnv); how != "" {
 		crash(how)
 	}

@@ -16,37 +16,94 @@ import (
 )
 
 func TestNode(t *testing.T) {
-	for _, name := range []string{"RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_CONFIG_FILE", "RABBITMQ_MNESIA_DIR", "HOME", "ERL_FLAGS"} {
-		t.Setenv(name, "/not/for/this/node")
-	}
+	t.Parallel()
 	n := startNode(t, chaos.WithConfig("heartbeat = 77"), chaos.WithPlugins("rabbitmq_event_exchange"))
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, *chaos.Node)
+	}{
+		{"is as it was asked for", testSettings},
+		{"pauses", testPause},
+		{"closes", testClose},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, n) })
+	}
+}
+
+func testSettings(t *testing.T, n *chaos.Node) {
 	if err := greet(n.URL(), patience); err != nil {
 		t.Error(err)
 	}
 	if out, err := n.Ctl(t.Context(), "authenticate_user", "guest", "guest"); err != nil {
 		t.Errorf("guest: %s, %v", out, err)
 	}
-	for expr, want := range map[string]string{
-		"1 + 1.": "2",
-		"element(2, application:get_env(rabbit, heartbeat)).": "77",
-		"rabbit_plugins:active().":                            "[rabbitmq_event_exchange]",
-	} {
-		if got, err := n.Ctl(t.Context(), "eval", expr); got != want || err != nil {
-			t.Errorf("%s is %s (%v), want %s", expr, got, err, want)
-		}
+	const (
+		heartbeat = `element(2, application:get_env(rabbit, heartbeat))`
+		plugins   = `rabbit_plugins:active()`
+		listeners = `[A || P <- erlang:ports(), {name, "tcp_inet"} <- [erlang:port_info(P, name)],
+			{ok, F} <- [prim_inet:getstatus(P)], lists:member(listen, F), {ok, {A, _}} <- [inet:sockname(P)]]`
+	)
+	got, err := n.Ctl(t.Context(), "eval", "{"+heartbeat+", "+plugins+", "+listeners+"}.")
+	if want := "{77,[rabbitmq_event_exchange],[{127,0,0,1},{127,0,0,1}]}"; got != want || err != nil {
+		t.Errorf("heartbeat, plugins and listeners, for AMQP and for Erlang's distribution, are %s (%v), want %s", got, err, want)
 	}
-	_, err := n.Ctl(t.Context(), "delete_vhost", "absent")
+	_, err = n.Ctl(t.Context(), "delete_vhost", "absent")
 	if err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("got %v, want the reason that rabbitmqctl prints", err)
 	}
-	const listeners = `[A || P <- erlang:ports(), {name, "tcp_inet"} <- [erlang:port_info(P, name)], {ok, F} <- [prim_inet:getstatus(P)],
-		lists:member(listen, F), {ok, {A, _}} <- [inet:sockname(P)]].`
-	if got, err := n.Ctl(t.Context(), "eval", listeners); got != "[{127,0,0,1},{127,0,0,1}]" || err != nil {
-		t.Errorf("node listens on %s (%v), want 127.0.0.1 for AMQP and for Erlang's distribution", got, err)
+}
+
+func testPause(t *testing.T, n *chaos.Node) {
+	for range 2 { // twice is as good as once
+		if err := n.Pause(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var timeout net.Error
+	if err := greet(n.URL(), 300*time.Millisecond); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("paused node: got %v, want a timeout", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := n.Start(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Start of a paused node: got %v, want it to wait", err)
+	}
+	if _, err := n.Ctl(ctx, "list_vhosts"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ctl of a paused node: got %v, want deadline exceeded", err)
+	}
+	if err := n.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := greet(n.URL(), patience); err != nil {
+		t.Errorf("resumed node: %v", err)
+	}
+}
+
+func testClose(t *testing.T, n *chaos.Node) {
+	if _, err := os.Stat(n.Log()); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(n.Log())); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("folder of a closed node: got %v, want none", err)
+	}
+	if err := n.Start(t.Context()); err == nil {
+		t.Error("a closed node started")
+	}
+	if _, err := n.Ctl(t.Context(), "status"); err == nil {
+		t.Error("Ctl of a closed node got an answer")
+	}
+	if err := n.Kill(); !errors.Is(err, chaos.ErrDown) {
+		t.Errorf("Kill of a closed node: got %v, want ErrDown", err)
 	}
 }
 
 func TestNodeLives(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
@@ -54,8 +111,7 @@ func TestNodeLives(t *testing.T) {
 	if _, err := n.Ctl(ctx, "add_vhost", "kept"); err != nil {
 		t.Fatal(err)
 	}
-
-	ends := []struct {
+	for _, tt := range []struct {
 		name string
 		end  func() error
 	}{
@@ -63,8 +119,7 @@ func TestNodeLives(t *testing.T) {
 		{"killed", n.Kill},
 		{"stopped while paused", func() error { return errors.Join(n.Pause(), n.Stop(ctx)) }},
 		{"killed while paused", func() error { return errors.Join(n.Pause(), n.Kill()) }},
-	}
-	for _, tt := range ends {
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := tt.end(); err != nil {
 				t.Fatal(err)
@@ -97,33 +152,6 @@ func TestNodeLives(t *testing.T) {
 	}
 }
 
-func TestPause(t *testing.T) {
-	n := startNode(t)
-	for range 2 { // twice is as good as once
-		if err := n.Pause(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var timeout net.Error
-	if err := greet(n.URL(), 300*time.Millisecond); !errors.As(err, &timeout) || !timeout.Timeout() {
-		t.Errorf("paused node: got %v, want a timeout", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := n.Start(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Start of a paused node: got %v, want it to wait", err)
-	}
-	if _, err := n.Ctl(ctx, "list_vhosts"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Ctl of a paused node: got %v, want deadline exceeded", err)
-	}
-	if err := n.Resume(); err != nil {
-		t.Fatal(err)
-	}
-	if err := greet(n.URL(), patience); err != nil {
-		t.Errorf("resumed node: %v", err)
-	}
-}
-
 func TestStartShowsReason(t *testing.T) {
 	temp := ownTemp(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -150,30 +178,6 @@ func TestStartWithoutServer(t *testing.T) {
 	_, err := chaos.StartNode(t.Context())
 	if !errors.Is(err, chaos.ErrNotInstalled) || !strings.Contains(err.Error(), "apt-get install rabbitmq-server") {
 		t.Errorf("got %v, want how to install RabbitMQ", err)
-	}
-}
-
-func TestClose(t *testing.T) {
-	temp := ownTemp(t)
-	n := startNode(t)
-	log := n.Log()
-	if _, err := os.Stat(log); err != nil {
-		t.Error(err)
-	}
-	for range 2 {
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	wantEmpty(t, temp)
-	if err := n.Start(t.Context()); err == nil {
-		t.Error("a closed node started")
-	}
-	if _, err := n.Ctl(t.Context(), "status"); err == nil {
-		t.Error("Ctl of a closed node got an answer")
-	}
-	if err := n.Kill(); !errors.Is(err, chaos.ErrDown) {
-		t.Errorf("Kill of a closed node: got %v, want ErrDown", err)
 	}
 }
 

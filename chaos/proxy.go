@@ -19,6 +19,7 @@ type Proxy struct {
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
 	held     chan struct{} // nil while it forwards
+	closed   bool
 	conns    map[net.Conn]struct{}
 }
 
@@ -97,6 +98,9 @@ func (p *Proxy) Cut() int {
 
 // Close ends the proxy with all its connections.
 func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.closed = true // a connection that is on its way in gets no further
+	p.mu.Unlock()
 	p.Refuse()
 	p.Release()
 	p.Cut()
@@ -114,12 +118,24 @@ func (p *Proxy) accept(l net.Listener) {
 			in.Close()
 			continue
 		}
-		p.mu.Lock()
-		p.conns[in], p.conns[out] = struct{}{}, struct{}{}
-		p.mu.Unlock()
+		if !p.add(in, out) {
+			p.hangUp(in)
+			p.hangUp(out)
+			return
+		}
 		p.wg.Go(func() { p.forward(in, out) })
 		p.wg.Go(func() { p.forward(out, in) })
 	}
+}
+
+// add makes the connections known to Cut and Close, unless the proxy is closed.
+func (p *Proxy) add(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		p.conns[c] = struct{}{}
+	}
+	return !p.closed
 }
 
 func (p *Proxy) forward(to, from net.Conn) {

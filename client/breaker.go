@@ -82,43 +82,50 @@ func (b *breaker) open() error {
 		WithRetryAfter(wait)
 }
 
-// allow asks the breaker. What it returns is told the outcome of the call.
-func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request) (done func(error), err error) {
+// allow asks the breaker, unless the call is to wait for servers. What it returns is told the outcome of the call.
+func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, o *callOptions) (done func(error), err error) {
 	b := svc.breaker
-	if b == nil {
+	if b == nil || o.wait || o.durable {
 		return func(error) {}, nil
 	}
-	probing := b.two.State() == gobreaker.StateHalfOpen
 	report, err := b.two.Allow()
 	if err != nil {
 		return nil, b.open()
 	}
-	if probing {
-		err := c.probe(ctx, svc, r)
-		b.failed(err)
-		if report(err); err != nil {
-			return nil, b.open()
-		}
-		return c.allow(ctx, svc, r)
-	}
-	return func(err error) {
+	told := func(err error) {
 		b.failed(err)
 		report(err)
-	}, nil
+	}
+	if b.two.State() != gobreaker.StateHalfOpen {
+		return told, nil
+	}
+	if err := c.probe(ctx, svc, r, told); err != nil {
+		return nil, err
+	}
+	return c.allow(ctx, svc, r, o)
 }
 
-// probe finds out whether the service can be reached, without a call and without waiting for a connection.
-func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request) error {
+// probe finds out whether the service can be reached, without a call and without waiting for a connection. It tells the
+// breaker in any case, or that would be half-open for ever.
+func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, done func(error)) error {
+	var outcome error = local(rpc.Canceled, rpc.ExecutedNo, errCanceled) // stands if a hook panics
+	defer func() { done(outcome) }()
+	var found presence
 	l, err := c.link(ctx, true)
-	if err != nil {
-		return local(rpc.Unavailable, rpc.ExecutedNo, err)
+	if err == nil {
+		found, err = c.look(ctx, l, svc, r, time.Time{})
 	}
-	found, err := c.look(ctx, l, svc, r, time.Time{})
 	switch {
-	case err != nil:
-		return local(rpc.Unavailable, rpc.ExecutedNo, err)
-	case found != present:
-		return local(rpc.Unavailable, rpc.ExecutedNo, noServer(c.queue(r.Service)))
+	case ctx.Err() != nil || c.life.Err() != nil: // says nothing of the service
+		outcome = (&plan{}).next(c.ended(ctx, false)).err
+		return outcome
+	case err == nil && found == present:
+		outcome = nil
+		return nil
+	case err == nil:
+		err = noServer(c.queue(r.Service))
 	}
-	return nil
+	outcome = local(rpc.Unavailable, rpc.ExecutedNo, err)
+	svc.breaker.failed(outcome)
+	return svc.breaker.open()
 }

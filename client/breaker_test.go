@@ -291,3 +291,88 @@ func TestCallOptions(t *testing.T) {
 		took(t, start, 2*time.Second)
 	})
 }
+
+// Who is to wait while nobody serves is not told that nobody did so a moment ago.
+func TestBreakerLetsThroughWhoWaits(t *testing.T) {
+	for name, opt := range map[string]client.CallOption{"wait for server": client.WaitForServer(), "durable": client.Durable()} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				_, stop := r.serve(r.broker.Connector("server"), twice)
+				stop()
+				r.trip()
+				time.AfterFunc(time.Second, func() { r.serve(r.broker.Connector("server"), twice) })
+				if got, err := client.Call(t.Context(), r.client, double, 2, opt); got != 4 || err != nil {
+					t.Errorf("got %d, %v, want 4", got, err)
+				}
+			})
+		})
+	}
+}
+
+// trip opens the breaker.
+func (r *rig) trip() {
+	r.t.Helper()
+	for range 20 {
+		r.call(r.t.Context(), 1)
+	}
+	_, err := r.call(r.t.Context(), 1)
+	check(r.t, err, rpc.Unavailable, rpc.ExecutedNo, client.ErrBreakerOpen)
+}
+
+// A caller that gives up during a probe says nothing of the service.
+func TestProbeCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slowly := false
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			return &hooked{Connector: c, inspect: func() {
+				if slowly {
+					time.Sleep(10 * time.Millisecond)
+				}
+			}}
+		})
+		r.trip()
+		r.serve(r.broker.Connector("server"), twice)
+		time.Sleep(150 * time.Millisecond)
+		slowly = true
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(5*time.Millisecond, cancel)
+		_, err := r.call(ctx, 1)
+		check(t, err, rpc.Canceled, rpc.ExecutedNo)
+		r.mustCall(2)
+	})
+}
+
+// A hook that panics, for a caller that recovers, does not keep the breaker half-open for ever.
+func TestProbePanics(t *testing.T) {
+	panics := false
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.trip()
+		r.conn.Lose()
+		r.serve(r.broker.Connector("server"), twice)
+		time.Sleep(150 * time.Millisecond)
+		panics = true
+		func() {
+			defer func() { recover() }()
+			r.call(t.Context(), 1)
+		}()
+		panics = false
+		time.Sleep(time.Second)
+		r.mustCall(2)
+	}, client.WithHooks(client.Hooks{Session: func(error) {
+		if panics {
+			panic("hook")
+		}
+	}}))
+}
+
+// Calls that are refused for what they say take no room from what is known of services.
+func TestBadServicesAreNotRemembered(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.trip()
+		for n := range 2000 {
+			r.client.Do(t.Context(), &rpc.Request{Service: fmt.Sprint("no.", n), Method: "m"})
+		}
+		_, err := r.call(t.Context(), 1)
+		check(t, err, rpc.Unavailable, rpc.ExecutedNo, client.ErrBreakerOpen)
+	})
+}

@@ -20,9 +20,7 @@ func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, err
 	c.stats.calls.Add(1)
 
 	req := c.request(r, &o)
-	queue := c.queue(req.Service)
-	svc := c.services.get(queue, func() *service { return c.newService(queue) })
-	reply, err := c.admit(ctx, svc, &req, &o)
+	reply, err := c.admit(ctx, &req, &o)
 	if err != nil {
 		c.stats.failed.Add(1)
 	} else {
@@ -53,11 +51,16 @@ func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
 }
 
 // admit lets a call through that is well-formed, for a service that can be expected to answer, when there is room.
-func (c *Client) admit(ctx context.Context, svc *service, r *rpc.Request, o *callOptions) (*rpc.Reply, error) {
+func (c *Client) admit(ctx context.Context, r *rpc.Request, o *callOptions) (*rpc.Reply, error) {
 	if err := wire.CheckRequest(r, c.opts.queue != "", c.opts.maxBody); err != nil {
 		return nil, err
 	}
-	done, err := c.allow(ctx, svc, r)
+	if o.durable && c.opts.queue != "" {
+		return nil, local(rpc.InvalidArgument, rpc.ExecutedNo, errPlain)
+	}
+	queue := c.queue(r.Service)
+	svc := c.services.get(queue, func() *service { return c.newService(queue) })
+	done, err := c.allow(ctx, svc, r, o)
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +75,12 @@ func (c *Client) admit(ctx context.Context, svc *service, r *rpc.Request, o *cal
 		done(err)
 		return nil, err
 	}
-	defer c.pending.remove(r.ID)
+	defer c.pending.remove(call, o.id != "")
 	svc.budget.earn()
 	reply, err := c.carryOut(ctx, svc, call, &plan{
 		callOptions: *o,
 		plain:       c.opts.queue != "",
-		queue:       c.queue(r.Service),
+		queue:       queue,
 		budget:      svc.budget.spend,
 		back:        func() bool { return c.services.returning(svc) },
 	})
@@ -171,8 +174,9 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.stats.resent.Add(1)
 	}
 	if c.opts.hooks.AttemptEnded != nil {
+		req := call.req // the hook may keep it
 		c.opts.hooks.AttemptEnded(AttemptEnded{
-			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
+			Request: &req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
 		})
 	}
 	return e
@@ -195,7 +199,8 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 			}
 		}
 	}
-	if err := l.publisher.Publish(wire.EncodeRequest(&call.req, a), confirmed); err != nil {
+	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
+	if err != nil {
 		return unpublished(err)
 	}
 	select {
@@ -205,7 +210,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 		return end.event(a.Mode)
 	case <-l.session.Done():
 		err := l.session.Err()
-		if errors.Is(err, conn.ErrRefused) && wire.Denies(call.req.Service, err.Error()) {
+		if l.last(place) && errors.Is(err, conn.ErrRefused) && wire.Denies(call.req.Service, err.Error()) {
 			return event{kind: forbidden, cause: err}
 		}
 		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}

@@ -73,7 +73,7 @@ func New(c conn.Connector, opts ...Option) (*Client, error) {
 		conn:     c,
 		opts:     o,
 		places:   make(chan struct{}, o.inFlight),
-		pending:  pending{calls: make(map[string]*call)},
+		pending:  newPending(),
 		services: newServices(o.hooks.Presence),
 	}
 	client.life, client.end = context.WithCancel(context.Background())
@@ -115,10 +115,10 @@ func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], 
 	if err != nil {
 		return none, err
 	}
-	if c.opts.queue != "" && (reply.ContentType == "" || reply.ContentType == rpc.ContentTypeBytes) {
-		reply.ContentType = contentType // servers that know nothing of this protocol often do not say
+	if c.opts.queue == "" || reply.ContentType != "" && reply.ContentType != rpc.ContentTypeBytes {
+		contentType = reply.ContentType // else of a server that knows nothing of this protocol, and often does not say
 	}
-	res, err := rpc.Unmarshal[Res](reply.ContentType, reply.Body)
+	res, err := rpc.Unmarshal[Res](contentType, reply.Body)
 	if err != nil {
 		return none, local(rpc.Internal, rpc.ExecutedYes, fmt.Errorf("decode reply: %s", message(err)))
 	}
@@ -151,7 +151,13 @@ func (c *Client) Close(ctx context.Context) error {
 	current := c.current
 	c.mu.Unlock()
 	c.end()
-	c.wg.Wait() // what runs there ends with life
+	ended := make(chan struct{}) // what sets up links, which ends with life
+	go func() { c.wg.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return fmt.Errorf("close client: %w", ctx.Err())
+	}
 	if current == nil {
 		return nil
 	}

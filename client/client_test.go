@@ -145,8 +145,11 @@ type hooked struct {
 	before  func(ctx context.Context) // each Session
 	after   func()                    // each Session
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
-	consume func() error // fails each Consume
-	inspect func()       // before each InspectQueue
+	consume func() error      // fails each Consume
+	inspect func()            // before each InspectQueue
+	lookErr error             // of each InspectQueue
+	remove  func()            // before each DeleteQueue
+	err     func(error) error // in place of that of the session
 }
 
 type hookedSession struct {
@@ -188,7 +191,24 @@ func (s hookedSession) InspectQueue(ctx context.Context, name string) (conn.Queu
 	if s.h.inspect != nil {
 		s.h.inspect()
 	}
+	if s.h.lookErr != nil {
+		return conn.QueueInfo{}, s.h.lookErr
+	}
 	return s.Session.InspectQueue(ctx, name)
+}
+
+func (s hookedSession) DeleteQueue(ctx context.Context, name string) error {
+	if s.h.remove != nil {
+		s.h.remove()
+	}
+	return s.Session.DeleteQueue(ctx, name)
+}
+
+func (s hookedSession) Err() error {
+	if s.h.err != nil {
+		return s.h.err(s.Session.Err())
+	}
+	return s.Session.Err()
 }
 
 func (p hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
@@ -511,4 +531,42 @@ func TestStaleSession(t *testing.T) {
 			t.Errorf("%d queues, want 2: %+v", len(got), got)
 		}
 	})
+}
+
+// Close does not wait for a broker that is slow to undo what was being set up.
+func TestCloseObeysItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		setUp := make(chan struct{})
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			return &hooked{
+				Connector: c,
+				consume:   func() error { <-setUp; return errors.New("no answer") },
+				remove:    func() { time.Sleep(10 * time.Second) },
+			}
+		})
+		go r.call(t.Context(), 1)
+		synctest.Wait()
+		time.AfterFunc(time.Second/2, func() { close(setUp) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := r.client.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want deadline exceeded", err)
+		}
+		took(t, start, time.Second)
+		time.Sleep(time.Minute)
+	})
+}
+
+// A reply of an interceptor is its own, and may be given to others.
+func TestReplyIsNotChanged(t *testing.T) {
+	reply := &rpc.Reply{Body: []byte("2")}
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.mustCall(1)
+		if reply.ContentType != "" {
+			t.Errorf("its content type is %q now", reply.ContentType)
+		}
+	}, client.WithQueue("rpc_queue"), client.WithInterceptors(func(rpc.Handler) rpc.Handler {
+		return func(context.Context, *rpc.Request) (*rpc.Reply, error) { return reply, nil }
+	}))
 }

@@ -15,6 +15,7 @@ var (
 	errCanceled = errors.New("canceled by the caller")
 	errClosed   = errors.New("client is closed")
 	errNoReply  = errors.New("no reply in time")
+	errPlain    = errors.New("a plain queue and durable calls do not go together")
 	errNotTaken = errors.New("no server took the request in time")
 )
 

@@ -26,7 +26,7 @@ type Hooks struct {
 // CallEnded is a call that has ended. Exactly one of Reply and Err is nil.
 type CallEnded struct {
 	Request  *rpc.Request // not to be changed
-	Attempts int          // that were made; 0 if nothing was sent
+	Attempts int          // that were made, under the same ID before too; 0 if nothing was sent
 	Reply    *rpc.Reply
 	Err      error
 	Took     time.Duration

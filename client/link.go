@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -15,6 +16,8 @@ type link struct {
 	ready     chan struct{} // closed when the rest is set
 	err       error
 	publisher conn.Publisher
+	begun     atomic.Int64 // publishes
+	ended     atomic.Int64
 	replyTo   string
 	consumer  conn.Consumer
 }
@@ -126,3 +129,20 @@ func (l *link) close(ctx context.Context) error {
 	}
 	return l.consumer.Cancel(ctx)
 }
+
+// publish publishes a request, and returns its place among those of the session; 0 if another goroutine publishes at the
+// same time.
+func (l *link) publish(m *conn.Message, confirmed func(bool)) (place int64, err error) {
+	place = l.begun.Add(1)
+	alone := l.ended.Load() == place-1
+	err = l.publisher.Publish(m, confirmed)
+	l.ended.Add(1)
+	if !alone {
+		place = 0
+	}
+	return place, err
+}
+
+// last reports whether no request was published after that at place. The broker refuses one and takes none that come
+// after it, so the last is the one that it has not taken for sure. An earlier one may be running.
+func (l *link) last(place int64) bool { return l.begun.Load() == place }

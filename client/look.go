@@ -24,7 +24,7 @@ func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request
 		result := c.looks.DoChan(l.replyTo+" "+queue, func() (any, error) {
 			seen := sighting{at: time.Now()}
 			var err error
-			if seen.presence, err = c.inspect(context.WithoutCancel(ctx), l, queue, r.Service); err == nil {
+			if seen.presence, err = c.inspect(context.WithoutCancel(ctx), l, svc, r.Service); err == nil {
 				c.services.learn(svc, queue, seen.presence)
 			}
 			return seen, err
@@ -48,7 +48,8 @@ type sighting struct {
 
 // inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right;
 // others ask the servers themselves.
-func (c *Client) inspect(ctx context.Context, l *link, queue, service string) (presence, error) {
+func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string) (presence, error) {
+	queue := c.queue(name)
 	info, err := l.session.InspectQueue(ctx, queue)
 	switch {
 	case errors.Is(err, conn.ErrNotFound):
@@ -56,7 +57,7 @@ func (c *Client) inspect(ctx context.Context, l *link, queue, service string) (p
 	case errors.Is(err, conn.ErrLocked), errors.Is(err, conn.ErrRefused) && c.opts.queue != "":
 		return present, nil // a server's own queue; or one that may be there: publishing will tell
 	case errors.Is(err, conn.ErrRefused):
-		return c.ping(ctx, l, service)
+		return c.ping(ctx, l, svc, name)
 	case err != nil:
 		return unknown, err
 	case info.Consumers == 0:
@@ -67,19 +68,22 @@ func (c *Client) inspect(ctx context.Context, l *link, queue, service string) (p
 
 // ping asks whoever serves the service to answer at once. If it comes back nobody is there, or nobody has room: that cannot
 // be told apart without a look.
-func (c *Client) ping(ctx context.Context, l *link, service string) (presence, error) {
+func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (presence, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	ping, _ := c.pending.add(&rpc.Request{
-		Service: service, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: uuid.NewString(), Client: c.opts.name,
+		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: uuid.NewString(), Client: c.opts.name,
 	})
-	defer c.pending.remove(ping.req.ID)
+	defer c.pending.remove(ping, false)
 	switch e := c.exchange(ctx, l, ping, wire.Attempt{Mode: wire.Direct}); e.kind {
 	case replied, failed: // a server that does not know pings is one
 		return present, nil
 	case returned:
 		return missing, nil
-	case forbidden, lost, unsent, unsure, blocked:
+	case forbidden: // as a request would be
+		c.services.deny(svc, c.queue(name), e.cause)
+		return unknown, e.cause
+	case lost, unsent, unsure, blocked:
 		return unknown, e.cause
 	}
 	return absent, nil

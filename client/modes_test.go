@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -290,4 +291,34 @@ func TestHooks(t *testing.T) {
 		Presence:     func(q, p string) { locked(func() { presences = append(presences, q+" "+p) }) },
 		Session:      func(error) { locked(func() { sessions++ }) },
 	}))
+}
+
+// What a hook was told does not change later.
+func TestAttemptsAreTold(t *testing.T) {
+	var told []*rpc.Request
+	inBubble(t, func(t *testing.T, r *rig) {
+		runs := 0
+		r.serve(r.broker.Connector("server"), func(_ context.Context, n int) (int, error) {
+			if runs++; runs < 3 {
+				return 0, rpc.Errorf(rpc.Aborted, "again").WithExecuted(rpc.ExecutedNo)
+			}
+			return 2 * n, nil
+		})
+		r.mustCall(1)
+		var got []int
+		for _, r := range told {
+			got = append(got, r.Attempt)
+		}
+		if !slices.Equal(got, []int{1, 2, 3}) {
+			t.Errorf("got attempts %v, want 1, 2, 3", got)
+		}
+	}, client.WithHooks(client.Hooks{AttemptEnded: func(e client.AttemptEnded) { told = append(told, e.Request) }}))
+}
+
+// A plain queue gives none of what a durable call is promised.
+func TestPlainIsNotDurable(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		_, err := client.Call(t.Context(), r.client, double, 1, client.Durable())
+		check(t, err, rpc.InvalidArgument, rpc.ExecutedNo)
+	}, client.WithQueue("rpc_queue"))
 }

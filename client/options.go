@@ -36,7 +36,7 @@ func (o *options) validate() error {
 	case len(o.queue) > 255:
 		return fmt.Errorf("queue must have at most 255 bytes, got %d", len(o.queue))
 	case o.queue != "" && o.call.durable:
-		return fmt.Errorf("a plain queue and durable calls do not go together")
+		return errPlain
 	case o.inFlight < 1:
 		return fmt.Errorf("calls in flight must be at least 1, got %d", o.inFlight)
 	case o.maxBody < 1:

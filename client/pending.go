@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -13,8 +15,19 @@ import (
 // pending knows the calls that wait, by call ID. A call is added before its first publish, or a fast reply would find
 // nobody waiting.
 type pending struct {
-	mu    sync.Mutex // guards calls
+	mu    sync.Mutex // guards what follows
 	calls map[string]*call
+	past  *simplelru.LRU[string, int] // ID -> attempts, of calls that may be made again, since their callers chose it
+}
+
+const maxPast = 10_000 // what is late for a call is long here before as many others have ended
+
+func newPending() pending {
+	past, err := simplelru.NewLRU[string, int](maxPast, nil)
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	return pending{calls: make(map[string]*call), past: past}
 }
 
 // A call is one that waits for its answer.
@@ -24,6 +37,7 @@ type call struct {
 	ends    chan ending        // buffered 1: how the present attempt ended without a reply
 
 	mu       sync.Mutex // guards what follows, and that nothing of an earlier attempt gets into ends
+	before   int        // attempts that were made before, when the same call was made
 	attempt  int
 	answered bool
 }
@@ -47,13 +61,20 @@ func (p *pending) add(r *rpc.Request) (*call, bool) {
 		return nil, false
 	}
 	p.calls[r.ID] = c
+	c.before, _ = p.past.Get(r.ID)
+	c.attempt = c.before
 	return c, true
 }
 
-func (p *pending) remove(id string) {
+// remove forgets a call. If it may be made again its attempts go on from there: what still comes for an old one must not
+// pass for the answer to a new one.
+func (p *pending) remove(c *call, again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.calls, id)
+	delete(p.calls, c.req.ID)
+	if again && c.attempt > 0 {
+		p.past.Add(c.req.ID, c.attempt)
+	}
 }
 
 func (p *pending) get(id string) *call {
@@ -81,7 +102,9 @@ func (c *call) begin() (attempt int) {
 func (c *call) reply(m *conn.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if attempt := wire.AttemptOf(m); c.answered || attempt > 0 && attempt < c.attempt && wire.Refuses(m) {
+	attempt := wire.AttemptOf(m)
+	earlier := attempt > 0 && (attempt < c.attempt || attempt <= c.before)
+	if c.answered || earlier && wire.Refuses(m) {
 		return false
 	}
 	c.answered = true

@@ -9,14 +9,15 @@ import (
 )
 
 func TestOneCallPerID(t *testing.T) {
-	p := pending{calls: make(map[string]*call)}
-	if _, ok := p.add(&rpc.Request{ID: "1"}); !ok {
-		t.Error("a first call is refused")
+	p := newPending()
+	first, ok := p.add(&rpc.Request{ID: "1"})
+	if !ok {
+		t.Fatal("a first call is refused")
 	}
 	if _, ok := p.add(&rpc.Request{ID: "1"}); ok {
 		t.Error("a second call has the ID of one that waits")
 	}
-	p.remove("1")
+	p.remove(first, false)
 	if p.get("1") != nil {
 		t.Error("a call that was removed is there")
 	}

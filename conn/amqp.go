@@ -66,8 +66,8 @@ func (s *session) watchLink(l *link, closed <-chan *amqp.Error) {
 	l.sock.Conn.Close()
 	if ok {
 		s.die(fromLibrary(err))
-	} else {
-		s.die(ErrClosed)
+	} else { // by Close, which has said so before, or lost before the library knew that somebody listens
+		s.die(errors.New("connection lost"))
 	}
 }
 

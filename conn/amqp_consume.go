@@ -13,6 +13,7 @@ import (
 type consumer struct {
 	s         *session
 	ch        *amqp.Channel
+	users     atomic.Int64 // of the channel: run, and each delivery that is not settled
 	cancelled atomic.Bool
 	ended     chan struct{}
 }
@@ -20,10 +21,14 @@ type consumer struct {
 const consumerTag = "rabbitrpc" // tags are per channel
 
 func (s *session) Consume(ctx context.Context, c Consume, handle func(*Delivery)) (Consumer, error) {
+	if err := checkNames(c.Queue); err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
 	if !c.NoAck && (c.Prefetch < 1 || c.Prefetch > 65535) {
 		return nil, fmt.Errorf("consume %s: prefetch must be 1 to 65535, got %d", c.Queue, c.Prefetch)
 	}
 	k := &consumer{s: s, ended: make(chan struct{})}
+	k.users.Store(1)
 	err := s.call(ctx, "consume "+c.Queue, func() error { return k.open(c, handle) }, func() {
 		k.cancelled.Store(true)
 		k.ch.Close()
@@ -61,9 +66,13 @@ func (k *consumer) run(c Consume, deliveries <-chan amqp.Delivery, closed <-chan
 		settle = nil
 	}
 	for d := range deliveries {
+		if !c.NoAck {
+			k.users.Add(1)
+		}
 		handle(k.fromLibrary(&d, settle))
 	}
 	if k.cancelled.Load() {
+		k.release()
 		return
 	}
 	select {
@@ -92,6 +101,14 @@ func (k *consumer) Cancel(ctx context.Context) error {
 	}
 }
 
+// release closes the channel after its last user, or a session that sees many consumers come and go would run out of
+// channels.
+func (k *consumer) release() {
+	if k.users.Add(-1) == 0 {
+		k.s.start(func() { k.s.call(context.Background(), "close channel", k.ch.Close, nil) })
+	}
+}
+
 func (k *consumer) settle(tag uint64, ack, requeue bool) (err error) {
 	if k.s.Err() != nil {
 		return k.s.closedErr("settle")
@@ -103,6 +120,7 @@ func (k *consumer) settle(tag uint64, ack, requeue bool) (err error) {
 	}
 	switch {
 	case err == nil:
+		k.release()
 		return nil
 	case errors.Is(err, amqp.ErrClosed):
 		return k.s.closedErr("settle")

@@ -22,8 +22,12 @@ func newControl() control {
 	return c
 }
 
-// do runs f with the control channel.
-func (s *session) do(ctx context.Context, op string, f func(ch *amqp.Channel) error) error {
+// do runs f, which does what op says to the thing of the first name, with the control channel.
+func (s *session) do(ctx context.Context, op string, names []string, f func(ch *amqp.Channel) error) error {
+	if err := checkNames(names...); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	op += " " + names[0]
 	select {
 	case <-s.control.turn:
 	case <-s.done:
@@ -43,15 +47,25 @@ func (s *session) do(ctx context.Context, op string, f func(ch *amqp.Channel) er
 	}, nil)
 }
 
+// checkNames refuses names that the library could not write: it would end the connection.
+func checkNames(names ...string) error {
+	for _, name := range names {
+		if len(name) > maxShortString {
+			return fmt.Errorf("a name has %d bytes, at most %d are allowed", len(name), maxShortString)
+		}
+	}
+	return nil
+}
+
 func (s *session) DeclareExchange(ctx context.Context, e Exchange) error {
-	return s.do(ctx, "declare exchange "+e.Name, func(ch *amqp.Channel) error {
+	return s.do(ctx, "declare exchange", []string{e.Name, e.Kind}, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(e.Name, e.Kind, e.Durable, false, false, false, nil)
 	})
 }
 
 func (s *session) DeclareQueue(ctx context.Context, q Queue) (info QueueInfo, err error) {
 	got := make(chan amqp.Queue, 1)
-	err = s.do(ctx, "declare queue "+q.Name, func(ch *amqp.Channel) error {
+	err = s.do(ctx, "declare queue", []string{q.Name}, func(ch *amqp.Channel) error {
 		r, err := ch.QueueDeclare(q.Name, q.Durable, q.AutoDelete, q.Exclusive, false, amqp.Table(q.Args))
 		got <- r
 		return err
@@ -61,7 +75,7 @@ func (s *session) DeclareQueue(ctx context.Context, q Queue) (info QueueInfo, er
 
 func (s *session) InspectQueue(ctx context.Context, name string) (QueueInfo, error) {
 	got := make(chan amqp.Queue, 1)
-	err := s.do(ctx, "inspect queue "+name, func(ch *amqp.Channel) error {
+	err := s.do(ctx, "inspect queue", []string{name}, func(ch *amqp.Channel) error {
 		r, err := ch.QueueDeclarePassive(name, false, false, false, false, nil)
 		got <- r
 		return err
@@ -78,13 +92,13 @@ func queueInfo(got <-chan amqp.Queue, err error) (QueueInfo, error) {
 }
 
 func (s *session) BindQueue(ctx context.Context, queue, exchange, key string) error {
-	return s.do(ctx, "bind queue "+queue, func(ch *amqp.Channel) error {
+	return s.do(ctx, "bind queue", []string{queue, exchange, key}, func(ch *amqp.Channel) error {
 		return ch.QueueBind(queue, key, exchange, false, nil)
 	})
 }
 
 func (s *session) DeleteQueue(ctx context.Context, name string) error {
-	err := s.do(ctx, "delete queue "+name, func(ch *amqp.Channel) error {
+	err := s.do(ctx, "delete queue", []string{name}, func(ch *amqp.Channel) error {
 		_, err := ch.QueueDelete(name, false, false, false)
 		return err
 	})

@@ -97,6 +97,8 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	}
 	if h := c.Config.Heartbeat; h > 0 {
 		sock.timeout.Store(int64(h))
+		// The library does this with each frame that it reads, but undoes it after the last one of the handshake.
+		sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
 	}
 	return &link{conn: c, sock: sock}, nil
 }

@@ -3,7 +3,12 @@ package conn_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"net"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,6 +169,15 @@ func TestQueueDeletedUnderConsumer(t *testing.T) {
 	}
 }
 
+// nested returns a list in a list, depth of them.
+func nested(depth int) any {
+	var v any = "x"
+	for range depth {
+		v = []any{v}
+	}
+	return v
+}
+
 // Header names and values of a peer can hold anything: what we send is checked first, since the broker would end the
 // connection.
 func TestInvalidMessagesNeverLeave(t *testing.T) {
@@ -186,6 +200,11 @@ func TestInvalidMessagesNeverLeave(t *testing.T) {
 		"header type":      {Headers: map[string]any{"x": 1}},
 		"header list type": {Headers: map[string]any{"x": []any{struct{}{}}}},
 		"headers too long": {Headers: map[string]any{"x": strings.Repeat("x", 200_000)}},
+		"headers too deep": {Headers: map[string]any{"x": nested(17)}},
+		"header too wide":  {Headers: map[string]any{"x": slices.Repeat([]any{""}, 8192)}},
+		"CC no list":       {Headers: map[string]any{"CC": "x"}},
+		"BCC no list":      {Headers: map[string]any{"BCC": nil}},
+		"expiration long":  {Expiration: strings.Repeat("0", 256)},
 		"expiration text":  {Expiration: "soon"},
 		"expiration sign":  {Expiration: "-1"},
 		"expiration years": {Expiration: "315360000001"},
@@ -199,10 +218,136 @@ func TestInvalidMessagesNeverLeave(t *testing.T) {
 	must(t, p.Publish(&conn.Message{
 		Key: strings.Repeat("k", 255), CorrelationID: strings.Repeat("c", 255), Expiration: "315360000000",
 		Headers: map[string]any{"s": strings.Repeat("x", 60_000), "i": int64(1), "b": true, "f": 1.5, "n": nil,
-			"t": time.Unix(1, 0), "bytes": []byte("x"), "list": []any{"a", int64(2)}},
+			"t": time.Unix(1, 0), "bytes": []byte("x"), "list": []any{"a", int64(2)}, "deep": nested(16), "CC": []any{"x"}},
 	}, func(bool) { close(done) }))
 	within(t, "confirm", 5*time.Second, done)
 	if err := s.Err(); err != nil {
 		t.Errorf("the session died: %v", err)
+	}
+}
+
+// As many headers as are allowed still fit into the one frame that must hold them.
+func TestManyHeadersFitIntoAFrame(t *testing.T) {
+	n := testbroker.Node(t)
+	frameMax := func(bytes string) {
+		_, err := n.Ctl(context.Background(), "eval", "application:set_env(rabbit, frame_max, "+bytes+").")
+		must(t, err)
+	}
+	frameMax("8192")
+	s := session(t, open(t, n.URL()))
+	frameMax("131072")
+	p := publisher(t, s)
+	most := &conn.Message{Key: "nobody", Headers: map[string]any{}}
+	for i := 0; ; i++ {
+		m := &conn.Message{Key: most.Key, Headers: maps.Clone(most.Headers)}
+		m.Headers[string(rune(i))] = ""
+		if err := p.Publish(m, func(bool) {}); errors.Is(err, conn.ErrInvalid) {
+			break
+		}
+		most = m
+	}
+	done := make(chan struct{})
+	must(t, p.Publish(most, func(bool) { close(done) }))
+	within(t, "confirm", 5*time.Second, done)
+}
+
+func TestLongNamesNeverLeave(t *testing.T) {
+	s := session(t, open(t, testbroker.URL(t)))
+	long, ctx := strings.Repeat("x", 256), t.Context()
+	for name, do := range map[string]func() error{
+		"exchange": func() error { return s.DeclareExchange(ctx, conn.Exchange{Name: long, Kind: "topic"}) },
+		"kind":     func() error { return s.DeclareExchange(ctx, conn.Exchange{Name: "x", Kind: long}) },
+		"queue":    func() error { _, err := s.DeclareQueue(ctx, conn.Queue{Name: long}); return err },
+		"inspect":  func() error { _, err := s.InspectQueue(ctx, long); return err },
+		"key":      func() error { return s.BindQueue(ctx, "q", "amq.topic", long) },
+		"delete":   func() error { return s.DeleteQueue(ctx, long) },
+		"consume": func() error {
+			_, err := s.Consume(ctx, conn.Consume{Queue: long, Prefetch: 1}, func(*conn.Delivery) {})
+			return err
+		},
+	} {
+		if do() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := s.DeclareQueue(ctx, conn.Queue{Exclusive: true}); err != nil {
+		t.Errorf("the session died: %v", err)
+	}
+}
+
+// A connection that goes silent right after the handshake has no frame yet from which the library counts.
+func TestSilentFromTheStart(t *testing.T) {
+	p := proxy(t, testbroker.URL(t))
+	s, err := open(t, p.URL(), conn.WithHeartbeat(heartbeat)).Dial(t.Context())
+	must(t, err)
+	p.Hold()
+	within(t, "end of the session", 2*heartbeat, s.Done())
+}
+
+// A watchedConn tells when the handshake is over, and when the library closes it.
+type watchedConn struct {
+	net.Conn
+	opened, closed chan struct{}
+	once           sync.Once
+}
+
+func (c *watchedConn) SetDeadline(at time.Time) error {
+	if at.IsZero() {
+		close(c.opened)
+	}
+	return c.Conn.SetDeadline(at)
+}
+
+func (c *watchedConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// One connection is lost while the other is still being opened: the library tells those who listen from then on that it
+// was closed in good order.
+func TestLostWhileOpening(t *testing.T) {
+	first := &watchedConn{opened: make(chan struct{}), closed: make(chan struct{})}
+	var dials atomic.Int64
+	m := open(t, testbroker.URL(t), conn.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		n := dials.Add(1) // 1 and 2 are the manager's own
+		if n == 4 {
+			<-first.opened
+			first.Conn.Close()
+			<-first.closed
+		}
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err == nil && n == 3 {
+			first.Conn = c
+			return first, nil
+		}
+		return c, err
+	}))
+	s, err := m.Dial(t.Context())
+	must(t, err)
+	within(t, "end of the session", 5*time.Second, s.Done())
+	if err := s.Err(); errors.Is(err, conn.ErrClosed) {
+		t.Errorf("got the cause %v, though nobody has closed it", err)
+	}
+}
+
+// A channel that a consumer has left is there for the next one, though not before its last delivery is settled.
+func TestCancelledConsumersLeaveNoChannels(t *testing.T) {
+	s := session(t, open(t, testbroker.URL(t)+"/?channel_max=8"))
+	p := publisher(t, s)
+	q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+	must(t, err)
+	for i := range 30 {
+		got := make(chan *conn.Delivery, 1)
+		c, err := s.Consume(t.Context(), conn.Consume{Queue: q.Name, Prefetch: 1}, func(d *conn.Delivery) { got <- d })
+		if err != nil {
+			t.Fatalf("consumer %d: %v", i, err)
+		}
+		must(t, p.Publish(&conn.Message{Key: q.Name}, nil))
+		d := <-got
+		must(t, c.Cancel(t.Context()))
+		if d.Redelivered {
+			t.Fatal("the channel was closed before the delivery was acknowledged")
+		}
+		must(t, d.Ack())
 	}
 }

@@ -33,10 +33,16 @@ const (
 	maxShortString = 255          // AMQP 0-9-1, section 4.2.5.3
 	maxExpiration  = 315360000000 // ten years in milliseconds; RabbitMQ refuses more
 	maxProperties  = 64 << 10     // well inside the one frame of 131072 bytes that must hold them
+	maxDepth       = 16           // lists inside of lists; a reader that uses the library loses its connection from 32
+
+	// valueSize is the most that a value takes on the wire, its text and the length of its name aside. As each value
+	// counts for as much, maxProperties also keeps their number below 8192: more costs such a reader its connection.
+	valueSize = 9
 )
 
-// Validate reports what in m would make the broker or the library close a channel or the whole connection. The error
-// is [ErrInvalid], names the field and does not show its value.
+// Validate reports what in m itself would make the broker or a library close a channel or a whole connection, here or
+// where m is received. Only the broker knows whether the exchange exists, and whose the user id is. The error is
+// [ErrInvalid], names the field and does not show its value.
 func (m *Message) Validate() error {
 	_, err := m.check()
 	return err
@@ -47,7 +53,7 @@ func (m *Message) check() (size int, err error) {
 	for _, f := range [...]struct{ name, value string }{
 		{"exchange", m.Exchange}, {"routing key", m.Key}, {"content type", m.ContentType},
 		{"content encoding", m.ContentEncoding}, {"correlation id", m.CorrelationID}, {"reply-to", m.ReplyTo},
-		{"message id", m.MessageID}, {"type", m.Type}, {"user id", m.UserID}, {"app id", m.AppID},
+		{"message id", m.MessageID}, {"type", m.Type}, {"user id", m.UserID}, {"app id", m.AppID}, {"expiration", m.Expiration},
 	} {
 		if len(f.value) > maxShortString {
 			return 0, fmt.Errorf("%w: %s has %d bytes, at most %d are allowed", ErrInvalid, f.name, len(f.value), maxShortString)
@@ -63,9 +69,12 @@ func (m *Message) check() (size int, err error) {
 		if len(name) > maxShortString {
 			return 0, fmt.Errorf("%w: a header name has %d bytes, at most %d are allowed", ErrInvalid, len(name), maxShortString)
 		}
-		n, err := headerSize(value)
+		n, err := headerSize(value, maxDepth)
 		if err != nil {
 			return 0, fmt.Errorf("%w: header %q: %w", ErrInvalid, name, err)
+		}
+		if _, list := value.([]any); !list && (name == "CC" || name == "BCC") {
+			return 0, fmt.Errorf("%w: header %s must be a list of routing keys", ErrInvalid, name)
 		}
 		size += len(name) + n
 	}
@@ -75,18 +84,21 @@ func (m *Message) check() (size int, err error) {
 	return size, nil
 }
 
-func headerSize(value any) (int, error) {
+func headerSize(value any, depth int) (int, error) {
 	switch v := value.(type) {
 	case nil, bool, int64, float64, time.Time:
-		return 9, nil
+		return valueSize, nil
 	case string:
-		return 5 + len(v), nil
+		return valueSize + len(v), nil
 	case []byte:
-		return 5 + len(v), nil
+		return valueSize + len(v), nil
 	case []any:
-		size := 5
+		if depth == 0 {
+			return 0, fmt.Errorf("more than %d lists inside of each other", maxDepth)
+		}
+		size := valueSize
 		for _, e := range v {
-			n, err := headerSize(e)
+			n, err := headerSize(e, depth-1)
 			if err != nil {
 				return 0, err
 			}

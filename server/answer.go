@@ -31,13 +31,13 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	switch {
 	case err != nil:
 		s.stats.rejected.Add(1)
-		m = s.encodeError(call, err)
+		m = s.encodeError(j, call, err)
 	case !time.Now().Before(deadline):
 		s.stats.expired.Add(1) // the caller has given up
 		s.ack(j)
 		return
 	default:
-		m = s.execute(ctx, call, j.delivery.Redelivered, deadline)
+		m = s.execute(ctx, j, call, deadline)
 	}
 	if s.send(ctx, j, call, m) {
 		s.ack(j)
@@ -45,17 +45,17 @@ func (s *Server) answer(ctx context.Context, j *job) {
 }
 
 // execute runs the call and returns the message that answers it.
-func (s *Server) execute(ctx context.Context, call *wire.Call, redelivered bool, deadline time.Time) *conn.Message {
+func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline time.Time) *conn.Message {
 	if call.Method == wire.Ping {
 		return wire.EncodeReply(call, &rpc.Reply{ContentType: rpc.ContentTypeText, Server: s.opts.name})
 	}
-	if call.Once && redelivered {
+	if call.Once && j.delivery.Redelivered {
 		s.stats.rejected.Add(1)
-		return s.encodeError(call, rpc.Errorf(rpc.Unavailable, "request was delivered before, and is to be executed at most once"))
+		return s.encodeError(j, call, rpc.Errorf(rpc.Unavailable, "request was delivered before, and is to be executed at most once"))
 	}
 	if s.methods[call.Method] == nil {
 		s.stats.rejected.Add(1)
-		return s.encodeError(call, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, call.Method).
+		return s.encodeError(j, call, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, call.Method).
 			WithExecuted(rpc.ExecutedNo))
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -65,11 +65,11 @@ func (s *Server) execute(ctx context.Context, call *wire.Call, redelivered bool,
 	s.stats.running.Add(-1)
 	if err != nil {
 		s.stats.failed.Add(1)
-		return s.encodeError(call, err)
+		return s.encodeError(j, call, err)
 	}
 	if len(reply.Body) > s.opts.limits.Body {
 		s.stats.failed.Add(1)
-		return s.encodeError(call, rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
+		return s.encodeError(j, call, rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
 			len(reply.Body), s.opts.limits.Body).WithExecuted(rpc.ExecutedYes))
 	}
 	s.stats.answered.Add(1)
@@ -83,11 +83,14 @@ func (s *Server) execute(ctx context.Context, call *wire.Call, redelivered bool,
 	return wire.EncodeReply(call, &r)
 }
 
-func (s *Server) encodeError(call *wire.Call, err error) *conn.Message {
+func (s *Server) encodeError(j *job, call *wire.Call, err error) *conn.Message {
 	e := own(err)
 	if e == nil { // of an interceptor outside of verdict
 		s.opts.log.Warn("interceptor failed", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 		e = rpc.Errorf(rpc.Unknown, "interceptor failed")
+	}
+	if e.Executed == rpc.ExecutedNo && j.delivery.Redelivered {
+		e = e.WithExecuted(rpc.ExecutedUnknown) // who had the request before may have executed it
 	}
 	return wire.EncodeError(call, e, s.opts.name, false)
 }
@@ -105,22 +108,12 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 	}
 	confirms := make(chan bool, 1)
 	confirmed := func(ok bool) { confirms <- ok }
-	err := j.publisher.Publish(m, confirmed)
-	for errors.Is(err, conn.ErrBlocked) {
-		if blocked := j.session.Blocked(); blocked != nil { // else not any more
-			select {
-			case <-blocked:
-			case <-ctx.Done():
-				return false
-			}
-		}
-		err = j.publisher.Publish(m, confirmed)
-	}
+	err := j.publish(ctx, m, confirmed)
 	if errors.Is(err, conn.ErrInvalid) {
 		s.opts.log.Error("reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
-		m = s.encodeError(call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
+		m = s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
 		m.UserID = s.opts.user
-		err = j.publisher.Publish(m, confirmed)
+		err = j.publish(ctx, m, confirmed)
 	}
 	if err != nil {
 		return false
@@ -136,6 +129,25 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 		return false
 	}
 	return true
+}
+
+// publish publishes a reply, after the alarm if there is one.
+func (j *job) publish(ctx context.Context, m *conn.Message, confirmed func(bool)) error {
+	for {
+		err := j.publisher.Publish(m, confirmed)
+		if !errors.Is(err, conn.ErrBlocked) {
+			return err
+		}
+		blocked := j.session.Blocked()
+		if blocked == nil {
+			continue // not any more
+		}
+		select {
+		case <-blocked:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // confirmTimeout bounds what the reply to one caller may cost all others: a reply queue on a node that cannot be reached

@@ -218,3 +218,23 @@ func TestStoreIsShared(t *testing.T) {
 		}
 	})
 }
+
+// A no to a request that was delivered before says nothing of what came of it then.
+func TestRefusedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(r.conn, func(context.Context, int) (int, error) {
+			return 0, rpc.Errorf(rpc.Aborted, "no").WithExecuted(rpc.ExecutedNo)
+		})
+		struck := r.conn.Fail(conntest.LoseAck(1))
+		r.send(r.request("1"))
+		var got []rpc.Execution
+		for _, m := range r.replies() {
+			_, err := wire.DecodeReply(m)
+			got = append(got, rpc.Executed(err))
+		}
+		<-struck
+		if want := []rpc.Execution{rpc.ExecutedNo, rpc.ExecutedUnknown}; !slices.Equal(got, want) {
+			t.Errorf("got executed %v, want %v", got, want)
+		}
+	})
+}

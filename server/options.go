@@ -42,6 +42,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("body limit must be at least 1, got %d", o.limits.Body)
 	case o.name == "" || len(o.name) > 255:
 		return fmt.Errorf("name must have 1 to 255 bytes, got %d", len(o.name))
+	case len(o.user) > 255:
+		return fmt.Errorf("user must have at most 255 bytes, got %d", len(o.user))
 	case len(o.queue) > 255:
 		return fmt.Errorf("queue must have at most 255 bytes, got %d", len(o.queue))
 	case o.quorum < 0 || o.quorum > 1000:

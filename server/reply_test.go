@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
@@ -169,5 +172,26 @@ func TestUnblockedMeanwhile(t *testing.T) {
 			return p.Publish(m, confirmed)
 		}}, twice, server.WithWorkers(1))
 		r.mustAnswer()
+	})
+}
+
+// A reply that cannot be sent is replaced by one that can, in an alarm too.
+func TestInvalidReplyBlocked(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.launch(r.conn, func(s *server.Server) {
+			s.Handle("double", func(context.Context, *rpc.Request) (*rpc.Reply, error) {
+				time.Sleep(time.Second)
+				return &rpc.Reply{ContentType: strings.Repeat("x", 300)}, nil
+			})
+		})
+		time.Sleep(time.Second)
+		r.send(r.request("1"))
+		synctest.Wait()
+		r.broker.Block()
+		time.Sleep(3 * time.Second)
+		r.broker.Unblock()
+		if got := summary(r.replies()); got != "[internal]" || unacked(r) != 0 {
+			t.Errorf("got %s, %d unacknowledged, want internal and none", got, unacked(r))
+		}
 	})
 }

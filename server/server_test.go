@@ -423,6 +423,7 @@ func TestNewRefuses(t *testing.T) {
 		{"no body", "math", server.WithMaxBody(0)},
 		{"no name", "math", server.WithName("")},
 		{"name too long", "math", server.WithName(strings.Repeat("x", 256))},
+		{"user too long", "math", server.WithUser(strings.Repeat("x", 256))},
 		{"queue too long", "math", server.WithQueue(strings.Repeat("x", 256), "")},
 		{"the service's own queue as a plain one", "math", server.WithQueue("rabbitrpc.math", "")},
 		{"negative delivery limit", "math", server.WithQuorumQueue(-1)},

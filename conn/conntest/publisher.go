@@ -81,11 +81,7 @@ func (p *publisher) deliver(published *conn.Message) (v verdict, err error) {
 	if m.UserID != "" && m.UserID != p.s.c.user {
 		return v, &conn.Error{Code: 406, Reason: fmt.Sprintf("PRECONDITION_FAILED - user_id property set to '%s' but authenticated user was '%s'", m.UserID, p.s.c.user)}
 	}
-	cc, err := carbonCopies(&m.Message)
-	if err != nil {
-		return v, err
-	}
-	m.keys = append([]string{m.Key}, cc...)
+	m.keys = append([]string{m.Key}, carbonCopies(&m.Message)...)
 	queues, exists := b.route(m.Exchange, m.keys)
 	if !exists {
 		return v, noExchange(m.Exchange)
