@@ -37,6 +37,9 @@ func TestBreaker(t *testing.T) {
 		start = time.Now()
 		_, err := r.call(t.Context(), 1)
 		check(t, err, rpc.Unavailable, rpc.ExecutedNo, client.ErrBreakerOpen)
+		if got := fmt.Sprint(r.client.Services()); got != "[{rabbitrpc.math unknown open}]" {
+			t.Errorf("got services %s", got)
+		}
 		if !errors.Is(err, conn.ErrNotConnected) {
 			t.Errorf("got %v, want one that tells why the breaker is open", err)
 		}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -161,4 +162,33 @@ func (s *services) reconnected() {
 		}
 		svc.state = unknown
 	}
+}
+
+// A ServiceState is what a client knows of a service.
+type ServiceState struct {
+	Queue    string // where the requests to it are
+	Presence string // unknown, present, busy, absent, missing or denied
+	Breaker  string // closed, half-open or open; "" without one
+}
+
+// Services returns what the client knows of the services that it has called, the one called last first.
+func (c *Client) Services() []ServiceState {
+	states, breakers := c.services.states()
+	for i, b := range breakers {
+		if b != nil {
+			states[i].Breaker = b.two.State().String() // may tell a hook
+		}
+	}
+	return states
+}
+
+func (s *services) states() (states []ServiceState, breakers []*breaker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, queue := range slices.Backward(s.queues.Keys()) {
+		svc, _ := s.queues.Peek(queue)
+		states = append(states, ServiceState{Queue: queue, Presence: svc.state.String()})
+		breakers = append(breakers, svc.breaker)
+	}
+	return states, breakers
 }

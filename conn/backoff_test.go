@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,10 @@ func TestPaceOfDials(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var dials atomic.Int64
+				var said bytes.Buffer // written by one goroutine
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()
-				_, err := Open(ctx, "amqp://a,amqp://b", WithLogger(slog.New(slog.DiscardHandler)),
+				_, err := Open(ctx, "amqp://a,amqp://b", WithLogger(slog.New(slog.NewTextHandler(&said, nil))),
 					WithDialer(func(_ context.Context, _, addr string) (net.Conn, error) {
 						dials.Add(1)
 						return nil, fmt.Errorf("dial: %w", tt.fail(addr))
@@ -46,6 +48,9 @@ func TestPaceOfDials(t *testing.T) {
 				// Two connections to each of two URLs in a round.
 				if n := int(dials.Load()) / 4; n < tt.min || n > tt.max {
 					t.Errorf("%d rounds of dials in 10 minutes, want %d to %d", n, tt.min, tt.max)
+				}
+				if n := bytes.Count(said.Bytes(), []byte("cannot connect")); n < 40 || n > 65 {
+					t.Errorf("it was said %d times in 10 minutes, want about every ten seconds", n)
 				}
 			})
 		})

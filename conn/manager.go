@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	stableAfter = 5 * time.Second // a session that lived this long resets the backoff
-	slowRetry   = 5 * time.Second // the least mean wait after a refusal: more tries will not help, and may lock the user out
+	stableAfter = 5 * time.Second  // a session that lived this long resets the backoff
+	sayEvery    = 10 * time.Second // that the same failure is said again
+	slowRetry   = 5 * time.Second  // the least mean wait after a refusal: more tries will not help, and may lock the user out
 
 	// quickRetry is the longest wait while nobody listens: a dial then costs the broker nothing, and its return is noticed
 	// soon. It is long enough to spread those who come back over what a broker takes in.
@@ -159,6 +160,8 @@ func (m *Manager) run(ctx context.Context) {
 
 // connect dials until it has a session. It returns nil when ctx has ended.
 func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
+	var said string // the last failure in the log
+	var saidAt time.Time
 	for attempt := 1; ; attempt++ {
 		s, err := m.dialAny(ctx)
 		if err == nil {
@@ -178,8 +181,9 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 			delay = max(delay, slowRetry/2+rand.N(slowRetry))
 			m.opts.log.Error("broker refuses the connection: check user, password, virtual host and limits",
 				"err", err, "attempt", attempt, "retry", delay.Round(time.Millisecond))
-		} else {
+		} else if text := err.Error(); text != said || time.Since(saidAt) >= sayEvery {
 			m.opts.log.Warn("cannot connect", "err", err, "attempt", attempt, "retry", delay.Round(time.Millisecond))
+			said, saidAt = text, time.Now()
 		}
 		if !sleep(ctx, delay) {
 			return nil
@@ -189,13 +193,13 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 
 // dialAny tries each URL once, in random order, so that the clients of a cluster spread and none insists on a dead node.
 func (m *Manager) dialAny(ctx context.Context) (*session, error) {
-	var errs []error
+	errs := make([]error, len(m.endpoints)) // in their own order, so that the same failure reads the same
 	for _, i := range rand.Perm(len(m.endpoints)) {
 		s, err := dialSession(ctx, m.endpoints[i], &m.opts)
 		if err == nil {
 			return s, nil
 		}
-		errs = append(errs, fmt.Errorf("connect to %s: %w", m.endpoints[i], err))
+		errs[i] = fmt.Errorf("connect to %s: %w", m.endpoints[i], err)
 		if ctx.Err() != nil {
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,20 +61,29 @@ func hasScheme(s string) bool {
 	return strings.HasPrefix(s, "amqp://") || strings.HasPrefix(s, "amqps://")
 }
 
+// parameters are those of https://www.rabbitmq.com/docs/uri-query-parameters that are obeyed.
+var parameters = []string{
+	"heartbeat", "connection_timeout", "channel_max", "certfile", "keyfile", "cacertfile", "server_name_indication", "auth_mechanism",
+}
+
 // parseURL refuses a URL in words of its own: the errors of net/url quote what they could not read, and that may be a
 // password.
 func parseURL(s string) (endpoint, error) {
 	if !hasScheme(s) {
 		return endpoint{}, errors.New("must start with amqp:// or amqps://")
 	}
-	if _, err := url.Parse(s); err != nil || strings.ContainsAny(s, " \t\r\n") {
+	parsed, err := url.Parse(s)
+	if err != nil || strings.ContainsAny(s, " \t\r\n") {
 		return endpoint{}, errors.New("cannot be read; want amqp://user:password@host:port/vhost, with reserved characters" +
 			" in user, password and vhost percent-encoded")
 	}
 	u, err := amqp.ParseURI(s)
-	if err != nil {
-		return endpoint{}, errors.New("has a bad port or query parameter; known are heartbeat, connection_timeout," +
-			" channel_max, certfile, keyfile, cacertfile, server_name_indication, auth_mechanism")
+	bad := err != nil || u.Port < 1 || u.Port > 65535 || u.ConnectionTimeout < 0
+	for name := range parsed.Query() {
+		bad = bad || !slices.Contains(parameters, name) // a heartbeats=1 that does nothing would be found out too late
+	}
+	if bad {
+		return endpoint{}, fmt.Errorf("has a bad port or query parameter; known are %s", strings.Join(parameters, ", "))
 	}
 	host := u.Scheme + "://" + hostPort(u.Host, u.Port)
 	if u.Vhost != "/" {

@@ -41,7 +41,8 @@ func TestBadURLShowsNoPassword(t *testing.T) {
 	for _, in := range []string{
 		"", "localhost:5672", "http://guest:s3cret@localhost", "amqp://guest:s3cret@local host", "amqp://guest:s3cret%@localhost",
 		"amqp://guest:s3cret@localhost:5672x", "amqp://guest:s3cret/x@localhost", "amqp://guest:s3cret@localhost:99999999999999",
-		"amqp://a,amqp://guest:s3cret%zz@b", "amqp://guest:s3cret@localhost?heartbeat=s3cret", "amqp://guest:s3cret#x@localhost:y",
+		"amqp://a,amqp://guest:s3cret%zz@b", "amqp://guest:s3cret@localhost?heartbeat=s3cret", "amqp://guest:s3cret@localhost:99999", "amqp://guest:s3cret@localhost?heartbeats=1",
+		"amqp://guest:s3cret@localhost:0", "amqp://guest:s3cret@localhost?connection_timeout=-1", "amqp://guest:s3cret#x@localhost:y",
 	} {
 		_, err := Open(context.Background(), in)
 		if err == nil {

@@ -24,6 +24,7 @@ type direct struct {
 
 const (
 	directTimeout = 5 * time.Second // to dial, or for the broker's verdict
+	internalError = 541             // what RabbitMQ up to 4.2 makes of an address that was made up
 	maxTried      = 4096            // addresses remembered; one that is forgotten is tried again
 )
 
@@ -89,7 +90,7 @@ func (d *direct) try(ctx context.Context, m *conn.Message) error {
 		return nil
 	case <-session.Done():
 		var refused *conn.Error // by the broker; a session may end in other ways
-		if errors.As(session.Err(), &refused) {
+		if errors.As(session.Err(), &refused) && refused.Code == internalError {
 			d.tried.Add(m.Key, false)
 		}
 		return errMadeUp
