@@ -53,7 +53,7 @@ func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
 // admit lets a call through that is well-formed, for a service that can be expected to answer, when there is room.
 func (c *Client) admit(ctx context.Context, r *rpc.Request, o *callOptions) (*rpc.Reply, error) {
 	if err := wire.CheckRequest(r, c.opts.queue != "", c.opts.maxBody); err != nil {
-		return nil, err
+		return nil, local(rpc.CodeOf(err), rpc.ExecutedNo, errors.New(message(err)))
 	}
 	if o.durable && c.opts.queue != "" {
 		return nil, local(rpc.InvalidArgument, rpc.ExecutedNo, errPlain)

@@ -39,6 +39,8 @@ func TestOutcomes(t *testing.T) {
 			code: rpc.Unavailable, executed: rpc.ExecutedNo, is: conn.ErrNotConnected},
 		{name: "properties that cannot be sent", opts: []client.CallOption{client.WithHeader(strings.Repeat("x", 256), "")},
 			code: rpc.InvalidArgument, executed: rpc.ExecutedNo},
+		{name: "call ID that cannot be one", opts: []client.CallOption{client.WithCallID(strings.Repeat("x", 256))},
+			code: rpc.InvalidArgument, executed: rpc.ExecutedNo},
 		{name: "call ID in use", opts: []client.CallOption{client.WithCallID("busy")}, hit: func(r *rig) {
 			go client.Call(context.Background(), r.client, double, 60_000, client.WithCallID("busy"))
 			time.Sleep(time.Millisecond)
