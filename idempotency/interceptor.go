@@ -3,8 +3,10 @@ package idempotency
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/internal/failpoint"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -14,8 +16,11 @@ const (
 	settleTimeout = 5 * time.Second
 
 	// askAgainAfter is when to ask again for the outcome of a call that runs
-	// elsewhere.
+	// elsewhere, at the latest.
 	askAgainAfter = 100 * time.Millisecond
+
+	// mostTries bounds how often a call is run whose effect is undone each time.
+	mostTries = 10
 )
 
 // Interceptor returns an interceptor that lets each call through once, and answers
@@ -28,8 +33,11 @@ const (
 //     long as its own context lasts, and gets the recorded outcome. If the call
 //     turns out not to have run, the duplicate takes its turn.
 //   - A duplicate of a call that ran gets a copy of the recorded outcome.
-//   - A duplicate of a call that runs elsewhere gets unavailable, to try again
-//     soon.
+//   - A duplicate of a call that runs elsewhere waits too, asking the store again
+//     and again.
+//   - A call whose holder is gone runs again, unless it is to be executed at most
+//     once: then it is recorded as unavailable, ExecutedUnknown.
+//   - A call whose effect the store had to undo runs again, up to 10 times.
 //   - A call ID that was used with another payload gets invalid_argument.
 //
 // A reply that was recorded has Replayed set. Each error of a call with an ID is an
@@ -71,53 +79,109 @@ func (o *once) do(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
 		}
 	}
 	defer o.flights.leave(f)
-	return o.begin(ctx, req, f)
-}
-
-// begin asks the store, and runs the call if it is new.
-func (o *once) begin(ctx context.Context, req *rpc.Request, f flight) (*rpc.Reply, error) {
-	begun, err := o.store.Begin(ctx, f.key, f.fingerprint)
-	if err != nil {
-		if _, ok := errors.AsType[*rpc.Error](err); ok {
+	for try := 1; ; try++ {
+		begun, err := o.begin(ctx, f)
+		if err != nil {
 			return nil, err
 		}
-		return nil, rpc.Errorf(rpc.Unavailable, "cannot tell whether the call is new").
-			WithCause(err).WithExecuted(rpc.ExecutedNo)
+		if begun.State == InFlight {
+			if !pause(ctx, try) {
+				return nil, rpc.Errorf(rpc.Unavailable, "the call is running elsewhere").WithRetryAfter(askAgainAfter)
+			}
+			continue
+		}
+		reply, err, undone := o.answer(ctx, req, begun)
+		if !undone || try == mostTries || ctx.Err() != nil {
+			return reply, err
+		}
 	}
-	switch begun.State {
-	case New:
-		return o.run(ctx, req, begun.Token)
-	case Done:
-		return begun.Record.replay()
-	case InFlight:
-		return nil, rpc.Errorf(rpc.Unavailable, "the call is running elsewhere").WithRetryAfter(askAgainAfter)
-	case Mismatch:
-		return nil, rpc.Errorf(rpc.InvalidArgument, "call ID was used before with another payload").
-			WithExecuted(rpc.ExecutedNo)
-	}
-	return nil, rpc.Errorf(rpc.Internal, "store answered with state %d", begun.State).WithExecuted(rpc.ExecutedNo)
 }
 
-// run runs a call that is claimed, and ends the claim.
-func (o *once) run(ctx context.Context, req *rpc.Request, token Token) (reply *rpc.Reply, err error) {
+// pause waits before the next question to the store, longer each time. It is false if
+// ctx ends first.
+func pause(ctx context.Context, try int) bool {
+	d := min(askAgainAfter, time.Duration(try)*5*time.Millisecond)
+	t := time.NewTimer(d/2 + rand.N(d/2)) // else all duplicates would ask at the same time
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (o *once) begin(ctx context.Context, f flight) (Begun, error) {
+	begun, err := o.store.Begin(ctx, f.key, f.fingerprint)
+	if _, verdict := errors.AsType[*rpc.Error](err); err != nil && !verdict {
+		err = rpc.Errorf(rpc.Unavailable, "cannot tell whether the call is new").
+			WithCause(err).WithExecuted(rpc.ExecutedNo)
+	}
+	return begun, err
+}
+
+// answer runs the call if it is the caller's, else tells what is known of it. If undone,
+// that is as if it had not been called.
+func (o *once) answer(ctx context.Context, req *rpc.Request, begun Begun) (reply *rpc.Reply, err error, undone bool) {
+	switch begun.State {
+	case New:
+		return o.run(ctx, req, begun, o.next)
+	case Orphaned:
+		if req.AtMostOnce {
+			return o.run(ctx, req, begun, orphan)
+		}
+		return o.run(ctx, req, begun, o.next)
+	case Done:
+		reply, err = begun.Record.replay()
+		return reply, err, false
+	case Mismatch:
+		return nil, rpc.Errorf(rpc.InvalidArgument, "call ID was used before with another payload").
+			WithExecuted(rpc.ExecutedNo), false
+	}
+	return nil, rpc.Errorf(rpc.Internal, "store answered with state %d", begun.State).
+		WithExecuted(rpc.ExecutedNo), false
+}
+
+// orphan stands in for the handler of a call that is not to run again.
+func orphan(context.Context, *rpc.Request) (*rpc.Reply, error) {
+	return nil, rpc.Errorf(rpc.Unavailable, "the server that ran the call is gone, and it is to be executed at most once")
+}
+
+type claimsKey struct{}
+
+// ClaimsOf returns how often the call that a handler runs for has been claimed, this
+// time included: 1, or more if whoever claimed it before did not live to record an
+// outcome. It is 0 outside of [Interceptor].
+func ClaimsOf(ctx context.Context) int {
+	n, _ := ctx.Value(claimsKey{}).(int)
+	return n
+}
+
+// run runs a call that is claimed with h, and ends the claim.
+func (o *once) run(ctx context.Context, req *rpc.Request, begun Begun, h rpc.Handler) (reply *rpc.Reply, err error, undone bool) {
+	failpoint.Hit("claimed")
 	// stands if next does not return
 	record := &Record{Err: rpc.Errorf(rpc.Internal, "the handler panicked")}
 	defer func() {
-		if failed := o.settle(ctx, token, record); failed != nil {
-			reply, err = nil, failed
+		if failed := o.settle(ctx, begun.Token, record); failed != nil {
+			reply, err, undone = nil, failed, errors.Is(failed, ErrUndone)
 		}
 	}()
-	reply, err = o.next(ctx, req)
+	with := context.WithValue(ctx, claimsKey{}, begun.Claims)
+	if begun.Bind != nil {
+		with = begun.Bind(with)
+	}
+	reply, err = h(with, req)
 	switch {
 	case err != nil:
 		record = &Record{Err: coded(err)}
-		return nil, record.Err
+		return nil, record.Err, false
 	case reply == nil:
 		record = &Record{Err: rpc.Errorf(rpc.Internal, "the handler returned neither reply nor error")}
-		return nil, record.Err
+		return nil, record.Err, false
 	}
 	record = &Record{Reply: reply}
-	return reply, nil
+	return reply, nil, false
 }
 
 // settle ends the claim. It returns the answer to give if the outcome must not be.
@@ -130,11 +194,17 @@ func (o *once) settle(ctx context.Context, token Token, record *Record) *rpc.Err
 		_ = o.store.Abandon(ctx, token)
 		return nil
 	}
-	if err := o.store.Complete(ctx, token, record); err != nil {
-		return rpc.Errorf(rpc.Unavailable, "the outcome of the call is not recorded").
-			WithCause(err).WithRetryAfter(askAgainAfter)
+	err := o.store.Complete(ctx, token, record)
+	switch {
+	case err == nil:
+		failpoint.Hit("stored")
+		return nil
+	case errors.Is(err, ErrUndone):
+		return rpc.Errorf(rpc.Aborted, "the call lost against others at the same data").
+			WithCause(err).WithRetryAfter(askAgainAfter).WithExecuted(rpc.ExecutedNo)
 	}
-	return nil
+	return rpc.Errorf(rpc.Unavailable, "the outcome of the call is not recorded").
+		WithCause(err).WithRetryAfter(askAgainAfter)
 }
 
 // coded returns the first *rpc.Error in the chain of err, or one that tells nothing

@@ -330,25 +330,33 @@ func TestPanicIsRecorded(t *testing.T) {
 // faulty is a store that fails as its fields say.
 type faulty struct {
 	idempotency.Store
-	state      idempotency.State // instead of what Begin says
+	begun      idempotency.Begun // instead of what Begin says, if it has a state
 	begin      error
 	complete   error
 	settled    int   // Completes and Abandons
 	settledCtx error // of their context
 	settledBy  time.Time
+	record     *idempotency.Record // the last that was completed
 }
 
 func (f *faulty) Begin(ctx context.Context, k idempotency.Key, fp idempotency.Fingerprint) (idempotency.Begun, error) {
-	if f.begin != nil || f.state != 0 {
-		return idempotency.Begun{State: f.state}, f.begin
+	if f.begin != nil || f.begun.State != 0 {
+		return f.begun, f.begin
 	}
 	return f.Store.Begin(ctx, k, fp)
 }
 
 func (f *faulty) Complete(ctx context.Context, token idempotency.Token, record *idempotency.Record) error {
 	f.settle(ctx)
+	f.record = record
 	if f.complete != nil {
+		if errors.Is(f.complete, idempotency.ErrUndone) {
+			_ = f.Store.Abandon(ctx, token) // as a transaction that is rolled back
+		}
 		return f.complete
+	}
+	if f.begun.State != 0 {
+		return nil
 	}
 	return f.Store.Complete(ctx, token, record)
 }
@@ -379,8 +387,8 @@ func TestStoreFails(t *testing.T) {
 	}{
 		{"begin fails", faulty{begin: broken}, rpc.Unavailable, rpc.ExecutedNo, 0, broken, 0},
 		{"begin sheds", faulty{begin: shed}, rpc.ResourceExhausted, rpc.ExecutedNo, time.Second, shed, 0},
-		{"runs elsewhere", faulty{state: idempotency.InFlight}, rpc.Unavailable, rpc.ExecutedUnknown, soon, nil, 0},
-		{"no such state", faulty{state: 9}, rpc.Internal, rpc.ExecutedNo, 0, nil, 0},
+		{"no such state", faulty{begun: idempotency.Begun{State: 9}}, rpc.Internal, rpc.ExecutedNo, 0, nil, 0},
+		{"undone each time", faulty{complete: idempotency.ErrUndone}, rpc.Aborted, rpc.ExecutedNo, soon, idempotency.ErrUndone, 10},
 		{"complete fails", faulty{complete: broken}, rpc.Unavailable, rpc.ExecutedUnknown, soon, broken, 1},
 		{
 			"claim is lost", faulty{complete: fmt.Errorf("update: %w", idempotency.ErrLost)},
@@ -405,6 +413,69 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
+// A duplicate of a call that another process runs waits for that, and asks.
+func TestRunsElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := &counter{}, &counter{do: func(context.Context, *rpc.Request) (*rpc.Reply, error) {
+			time.Sleep(time.Second)
+			return &rpc.Reply{Body: []byte("there")}, nil
+		}}
+		store := newLRU(t)
+		go rpc.Chain(there.handle, idempotency.Interceptor(store))(t.Context(), request("1"))
+		synctest.Wait()
+		h := rpc.Chain(here.handle, idempotency.Interceptor(store))
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := h(short, request("1"))
+		if e := wantError(t, err, rpc.Unavailable, rpc.ExecutedUnknown); e.RetryAfter != 100*time.Millisecond {
+			t.Errorf("retry after %v, want 100ms", e.RetryAfter)
+		}
+		reply, err := h(t.Context(), request("1"))
+		wantReply(t, reply, err, "there", true)
+		here.wantRuns(t, 0)
+	})
+}
+
+// What somebody ran who is gone runs again, unless it must not.
+func TestOrphan(t *testing.T) {
+	type key struct{}
+	orphaned := idempotency.Begun{State: idempotency.Orphaned, Claims: 3, Bind: func(ctx context.Context) context.Context {
+		return context.WithValue(ctx, key{}, "bound")
+	}}
+	c := &counter{do: func(ctx context.Context, _ *rpc.Request) (*rpc.Reply, error) {
+		return &rpc.Reply{Body: fmt.Appendf(nil, "%v %d", ctx.Value(key{}), idempotency.ClaimsOf(ctx))}, nil
+	}}
+	store := &faulty{begun: orphaned}
+	h := rpc.Chain(c.handle, idempotency.Interceptor(store))
+	reply, err := h(t.Context(), request("1"))
+	wantReply(t, reply, err, "bound 3", false)
+	c.wantRuns(t, 1)
+
+	req := request("2")
+	req.AtMostOnce = true
+	_, err = h(t.Context(), req)
+	wantError(t, err, rpc.Unavailable, rpc.ExecutedUnknown)
+	c.wantRuns(t, 1)
+	if store.record == nil || store.record.Err == nil || store.record.Err.Executed != rpc.ExecutedUnknown {
+		t.Errorf("recorded %+v, want the error: all duplicates are to get the same", store.record)
+	}
+}
+
+// A call whose effect was undone runs again.
+func TestUndoneRunsAgain(t *testing.T) {
+	c := &counter{}
+	store := &faulty{Store: newLRU(t), complete: idempotency.ErrUndone}
+	c.do = func(context.Context, *rpc.Request) (*rpc.Reply, error) {
+		if c.n.Load() == 3 {
+			store.complete = nil
+		}
+		return &rpc.Reply{Body: []byte("done")}, nil
+	}
+	reply, err := rpc.Chain(c.handle, idempotency.Interceptor(store))(t.Context(), request("1"))
+	wantReply(t, reply, err, "done", false)
+	c.wantRuns(t, 3)
+}
+
 // Who waits for a call whose outcome is not recorded must not get it either.
 func TestJoinedDoesNotGetWhatIsNotRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -415,7 +486,9 @@ func TestJoinedDoesNotGetWhatIsNotRecorded(t *testing.T) {
 		h := rpc.Chain(c.handle, idempotency.Interceptor(&faulty{Store: newLRU(t), complete: idempotency.ErrLost}))
 		go h(t.Context(), request("1"))
 		synctest.Wait()
-		_, err := h(t.Context(), request("1"))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := h(ctx, request("1"))
 		wantError(t, err, rpc.Unavailable, rpc.ExecutedUnknown)
 		c.wantRuns(t, 1)
 	})

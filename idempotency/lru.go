@@ -139,7 +139,7 @@ func (l *LRU) begin(key Key, fingerprint Fingerprint) (Begun, error) {
 	l.fence++
 	l.used += cost
 	l.running[key] = &entry{fence: l.fence, fingerprint: fingerprint, cost: cost}
-	return Begun{State: New, Token: Token{Key: key, Fence: l.fence}}, nil
+	return Begun{State: New, Token: Token{Key: key, Fence: l.fence}, Claims: 1}, nil
 }
 
 // Complete implements [Store].

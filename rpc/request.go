@@ -1,5 +1,7 @@
 package rpc
 
+import "context"
+
 // Header is metadata that users attach to a request. It is not part of the
 // payload: two attempts of one call may carry different headers.
 type Header map[string]string
@@ -25,6 +27,26 @@ type Request struct {
 
 	// Attempt counts the attempts of the call, from 1.
 	Attempt int
+
+	// AtMostOnce says that the call must not be executed again once it may have been.
+	AtMostOnce bool
+
+	// Redelivered says that the broker has handed this attempt to a server before, which may have executed it.
+	Redelivered bool
+}
+
+type requestKey struct{}
+
+// WithRequest returns a context that carries r. Servers give it to handlers.
+func WithRequest(ctx context.Context, r *Request) context.Context {
+	return context.WithValue(ctx, requestKey{}, r)
+}
+
+// RequestOf returns the request that ctx was made for: what a typed handler may want to know of its call, beyond what it
+// is called with. It is nil outside of a handler, and not to be changed.
+func RequestOf(ctx context.Context) *Request {
+	r, _ := ctx.Value(requestKey{}).(*Request)
+	return r
 }
 
 // Reply is the answer to a call that succeeded.
