@@ -219,7 +219,20 @@ func fromLibrary(err error) error {
 		return ErrClosed
 	case e.Server:
 		return &Error{Code: e.Code, Reason: e.Reason}
+	case unreadable(e):
+		return fmt.Errorf("connection lost: %w: %s", ErrUnreadable, e.Reason)
 	default:
 		return fmt.Errorf("connection lost: %s", e.Reason)
 	}
+}
+
+// unreadable tells the errors that the library's reader ended the connection for from those of the network: it keeps only
+// their text.
+func unreadable(e *amqp.Error) bool {
+	for _, own := range []*amqp.Error{amqp.ErrSyntax, amqp.ErrFrame, amqp.ErrFrameTooLarge, amqp.ErrFieldType} {
+		if e.Reason == own.Error() {
+			return true
+		}
+	}
+	return false
 }

@@ -83,7 +83,7 @@ func (k *consumer) run(c Consume, deliveries <-chan amqp.Delivery, closed <-chan
 		}
 	default:
 	}
-	k.s.die(fmt.Errorf("consumer of %s was cancelled by the broker", c.Queue))
+	k.s.die(fmt.Errorf("consumer of %s: %w", c.Queue, ErrCancelled))
 }
 
 func (k *consumer) Cancel(ctx context.Context) error {

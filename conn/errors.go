@@ -5,13 +5,15 @@ import (
 	"fmt"
 )
 
-// What can go wrong, for errors.Is. All but ErrSettled also tell that a message was not sent, see [NotSent].
+// What can go wrong, for errors.Is. ErrNotConnected, ErrClosed, ErrBlocked and ErrInvalid also tell that a message was not sent, see [NotSent].
 var (
 	ErrNotConnected = errors.New("no connection with the broker")
 	ErrClosed       = errors.New("session is over")
 	ErrBlocked      = errors.New("broker takes no messages for now")
 	ErrInvalid      = errors.New("message cannot be sent")
 	ErrSettled      = errors.New("delivery is settled already")
+	ErrUnreadable   = errors.New("received what cannot be read")
+	ErrCancelled    = errors.New("cancelled by the broker") // a consumer: its queue was deleted, or has lost its leader
 
 	ErrRefused      = errors.New("access refused")                // 403, and 530 on connecting
 	ErrNotFound     = errors.New("not found")                     // 404

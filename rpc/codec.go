@@ -14,10 +14,6 @@ const (
 	ContentTypeProto = "application/x-protobuf" // "application/protobuf" is the same
 )
 
-// MaxDepth is how deep arrays and objects, or messages, may be nested in a body. A
-// deeper one is refused with InvalidArgument.
-const MaxDepth = 128
-
 // Codec turns values into bodies and back. Its errors are of type *Error, with the
 // codes that [Marshal] and [Unmarshal] document, and contain no part of the body.
 type Codec interface {

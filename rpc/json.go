@@ -5,8 +5,9 @@ import (
 	"errors"
 )
 
-// jsonCodec is encoding/json behind a bound on depth. Like that it ignores unknown
-// members, so that a newer peer may send more, and refuses trailing data.
+// jsonCodec is encoding/json: it ignores unknown members, so that a newer peer may
+// send more, and refuses trailing data. Of depth it refuses what could exhaust the
+// stack, 10 000; what a request may have is a limit of its server.
 type jsonCodec struct{}
 
 func (jsonCodec) ContentType() string { return ContentTypeJSON }
@@ -20,9 +21,6 @@ func (c jsonCodec) Marshal(v any) ([]byte, error) {
 }
 
 func (c jsonCodec) Unmarshal(data []byte, v any) error {
-	if tooDeep(data) {
-		return Errorf(InvalidArgument, "JSON nested deeper than %d", MaxDepth)
-	}
 	err := json.Unmarshal(data, v)
 	if err == nil {
 		return nil
@@ -38,26 +36,4 @@ func (c jsonCodec) Unmarshal(data []byte, v any) error {
 		return Errorf(InvalidArgument, "JSON value at byte %d is not a valid %s", e.Offset, e.Type)
 	}
 	return Errorf(InvalidArgument, "JSON is not a valid %T", v)
-}
-
-// tooDeep says whether data nests deeper than MaxDepth. It needs no valid JSON, and
-// no memory: the decoder, which is recursive, is for what passes.
-func tooDeep(data []byte) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++ // the next one is escaped, maybe a quote
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' || c == '{':
-			if depth++; depth > MaxDepth {
-				return true
-			}
-		case c == ']' || c == '}':
-			depth--
-		}
-	}
-	return false
 }

@@ -6,6 +6,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// maxProtoDepth is how deep messages may be nested. Only decoding them tells: no
+// server can check it before.
+const maxProtoDepth = 128
+
 // protoCodec takes proto.Message. The encoding of a message is always the same, so
 // that a caller that asks again after a restart is not taken for another.
 type protoCodec struct{}
@@ -33,7 +37,7 @@ func (c protoCodec) Unmarshal(data []byte, v any) error {
 	if !ok {
 		return undecodable(c, v)
 	}
-	if (proto.UnmarshalOptions{RecursionLimit: MaxDepth}).Unmarshal(data, m) != nil {
+	if (proto.UnmarshalOptions{RecursionLimit: maxProtoDepth}).Unmarshal(data, m) != nil {
 		return Errorf(InvalidArgument, "malformed protobuf for %s", m.ProtoReflect().Descriptor().FullName())
 	}
 	return nil

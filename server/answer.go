@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/failpoint"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -19,6 +20,7 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	s.answering.Add(1)
 	defer s.answering.Add(-1)
 	s.stats.received.Add(1)
+	failpoint.Hit("delivered")
 	call, err := wire.DecodeRequest(&j.delivery.Message, *j.source)
 	if errors.Is(err, wire.ErrNoReply) || !s.answerable(ctx, j, call) {
 		s.stats.dropped.Add(1)
@@ -37,9 +39,19 @@ func (s *Server) answer(ctx context.Context, j *job) {
 		s.ack(j)
 		return
 	default:
+		failpoint.Hit("validated")
+		o := s.watch(ctx, j, call, deadline)
 		m = s.execute(ctx, j, call, deadline)
+		if !o.end() {
+			s.ack(j)
+			return
+		}
 	}
-	if s.send(ctx, j, call, m) {
+	switch {
+	case j.keep:
+		sleep(ctx, retryAfter)
+		j.delivery.Nack(true)
+	case s.send(ctx, j, call, m):
 		s.ack(j)
 	}
 }
@@ -49,17 +61,18 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 	if call.Method == wire.Ping {
 		return wire.EncodeReply(call, &rpc.Reply{ContentType: rpc.ContentTypeText, Server: s.opts.name})
 	}
-	if call.Once && j.delivery.Redelivered {
+	call.Redelivered = j.delivery.Redelivered
+	ctx, cancel := context.WithDeadline(rpc.WithRequest(withJob(ctx, j), &call.Request), deadline)
+	defer cancel()
+	if denied := s.authorize(ctx, &call.Request); denied != nil {
 		s.stats.rejected.Add(1)
-		return s.encodeError(j, call, rpc.Errorf(rpc.Unavailable, "request was delivered before, and is to be executed at most once"))
+		return s.encodeError(j, call, denied)
 	}
 	if s.methods[call.Method] == nil {
 		s.stats.rejected.Add(1)
 		return s.encodeError(j, call, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, call.Method).
 			WithExecuted(rpc.ExecutedNo))
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
 	s.stats.running.Add(1)
 	reply, err := s.safely(ctx, &call.Request, s.handler, "interceptor")
 	s.stats.running.Add(-1)
@@ -67,20 +80,16 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 		s.stats.failed.Add(1)
 		return s.encodeError(j, call, err)
 	}
-	if len(reply.Body) > s.opts.limits.Body {
+	if len(reply.Body) > s.opts.limits.Reply {
 		s.stats.failed.Add(1)
 		return s.encodeError(j, call, rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
-			len(reply.Body), s.opts.limits.Body).WithExecuted(rpc.ExecutedYes))
+			len(reply.Body), s.opts.limits.Reply).WithExecuted(rpc.ExecutedYes))
 	}
 	s.stats.answered.Add(1)
 	if reply.Replayed {
 		s.stats.replayed.Add(1)
 	}
-	r := *reply // it may be in the store
-	if r.Server == "" {
-		r.Server = s.opts.name
-	}
-	return wire.EncodeReply(call, &r)
+	return wire.EncodeReply(call, reply)
 }
 
 func (s *Server) encodeError(j *job, call *wire.Call, err error) *conn.Message {
@@ -106,32 +115,46 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 		}
 		return true
 	}
-	confirms := make(chan bool, 1)
-	confirmed := func(ok bool) { confirms <- ok }
-	err := j.publish(ctx, m, confirmed)
+	err := j.publishConfirmed(ctx, m)
 	if errors.Is(err, conn.ErrInvalid) {
 		s.opts.log.Error("reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 		m = s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
 		m.UserID = s.opts.user
-		err = j.publish(ctx, m, confirmed)
+		err = j.publishConfirmed(ctx, m)
 	}
-	if err != nil {
-		return false
+	return err == nil || errors.Is(err, errUnconfirmed)
+}
+
+// errUnconfirmed is of a message that the broker has neither taken for certain nor refused, in a session that lives.
+var errUnconfirmed = errors.New("not confirmed by the broker in time")
+
+// publishConfirmed publishes a message and waits until the broker has it.
+//
+// Replies and acknowledgements take different connections. Without the confirmation the broker may have the
+// acknowledgement and, of a server that is killed now, not the reply: nobody would ever send either again.
+func (j *job) publishConfirmed(ctx context.Context, m *conn.Message) error {
+	confirms := make(chan bool, 1)
+	if err := j.publish(ctx, m, func(ok bool) { confirms <- ok }); err != nil {
+		return err
 	}
-	// Replies and acknowledgements take different connections. Without the confirmation the broker may have the
-	// acknowledgement and, of a server that is killed now, not the reply: nobody would ever send either again.
+	failpoint.Hit("published")
 	timeout := time.NewTimer(confirmTimeout)
 	defer timeout.Stop()
 	select {
-	case <-confirms:
+	case ok := <-confirms:
+		failpoint.Hit("confirmed")
+		if !ok {
+			return errUnconfirmed
+		}
+		return nil
 	case <-timeout.C:
+		return errUnconfirmed
 	case <-j.session.Done():
-		return false
+		return j.session.Err()
 	}
-	return true
 }
 
-// publish publishes a reply, after the alarm if there is one.
+// publish publishes a message, after the alarm if there is one.
 func (j *job) publish(ctx context.Context, m *conn.Message, confirmed func(bool)) error {
 	for {
 		err := j.publisher.Publish(m, confirmed)
@@ -158,6 +181,7 @@ func (s *Server) ack(j *job) {
 	if err := j.delivery.Ack(); err != nil && !errors.Is(err, conn.ErrClosed) {
 		s.opts.log.Warn("request not acknowledged", "service", s.service, "err", err)
 	}
+	failpoint.Hit("acked")
 }
 
 // onReturn counts replies that found no queue: their callers are gone. A caller that comes back finds the reply in the store.

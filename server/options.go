@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -17,15 +19,28 @@ type options struct {
 	workers      int
 	drain        time.Duration
 	timeout      time.Duration
-	limits       wire.Limits
+	limits       Limits
 	name         string
 	user         string
 	log          *slog.Logger
 	store        idempotency.Store
 	interceptors []rpc.Interceptor
-	queue        string // plain
-	method       string // for messages of the plain queue that name none
-	quorum       int    // delivery limit of a quorum queue; 0 for a classic one
+	queue        string         // plain
+	method       string         // for messages of the plain queue that name none
+	replyTo      *regexp.Regexp // names of queues that its callers may have answered, exclusive or not; may be nil
+	quorum       int            // delivery limit of a quorum queue; 0 for a classic one
+	poison       int            // how often a request may be started without an end; 0 for ever
+	failFast     bool
+	authorizer   func(context.Context, *rpc.Request) error
+}
+
+// startLimit is how often a request may be started in vain before it is parked. The broker must not give up first: it has
+// no place for parked requests.
+func (o *options) startLimit() int {
+	if o.poison > 0 && o.quorum > 0 {
+		return min(o.poison, o.quorum)
+	}
+	return o.poison
 }
 
 const maxWorkers = 10_000
@@ -36,10 +51,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("workers must be 1 to %d, got %d", maxWorkers, o.workers)
 	case o.drain < 0:
 		return fmt.Errorf("drain limit must not be negative, got %v", o.drain)
-	case o.timeout < time.Millisecond || o.timeout > o.limits.Timeout:
-		return fmt.Errorf("timeout must be 1ms to %v, got %v", o.limits.Timeout, o.timeout)
-	case o.limits.Body < 1:
-		return fmt.Errorf("body limit must be at least 1, got %d", o.limits.Body)
+	case o.timeout < time.Millisecond || o.timeout > maxTimeout:
+		return fmt.Errorf("timeout must be 1ms to %v, got %v", maxTimeout, o.timeout)
 	case o.name == "" || len(o.name) > 255:
 		return fmt.Errorf("name must have 1 to 255 bytes, got %d", len(o.name))
 	case len(o.user) > 255:
@@ -48,8 +61,12 @@ func (o *options) validate() error {
 		return fmt.Errorf("queue must have at most 255 bytes, got %d", len(o.queue))
 	case o.quorum < 0 || o.quorum > 1000:
 		return fmt.Errorf("delivery limit must be 1 to 1000, got %d", o.quorum)
+	case o.replyTo != nil && o.queue == "":
+		return errors.New("WithReplyTo is for the callers of a plain queue: it needs WithQueue")
+	case o.poison < 0 || o.poison > 1000:
+		return fmt.Errorf("poison limit must be 0 to 1000, got %d", o.poison)
 	}
-	return nil
+	return o.limits.validate()
 }
 
 // WithWorkers sets how many handlers run at a time, and how many requests the broker hands over at a time: 1 to 10000,
@@ -60,11 +77,8 @@ func WithWorkers(n int) Option { return func(o *options) { o.workers = n } }
 func WithDrain(d time.Duration) Option { return func(o *options) { o.drain = d } }
 
 // WithTimeout sets the time for requests that bring no timeout of their own, as they may on a plain queue: 1ms to 24h,
-// default 30s.
+// default 30s. It is never longer than Limits.Timeout.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
-
-// WithMaxBody sets how many bytes a request and a reply may have. Default 4 MiB.
-func WithMaxBody(n int) Option { return func(o *options) { o.limits.Body = n } }
 
 // WithName names this instance in its replies, 1 to 255 bytes. Default: host and process id.
 func WithName(name string) Option { return func(o *options) { o.name = name } }
@@ -92,6 +106,39 @@ func WithQueue(name, method string) Option {
 	return func(o *options) { o.queue, o.method = name, method }
 }
 
+// WithReplyTo lets the callers of the plain queue have their replies in queues whose whole name matches the pattern, such as a
+// durable one that several of them share. Without it a queue that has a name of its own must be exclusive. It makes the server
+// write into whatever queue has such a name, with the server's rights: no queue that holds anything but replies should. The
+// queues of services, and this plain queue, are not answered, whatever the pattern.
+func WithReplyTo(pattern *regexp.Regexp) Option {
+	return func(o *options) {
+		whole := *pattern
+		whole.Longest() // or a match could end early
+		o.replyTo = &whole
+	}
+}
+
 // WithQuorumQueue makes the service's queue a quorum queue, which survives the loss of a node and contains a request that
 // kills its servers: after limit failed deliveries, 1 to 1000, it goes back to its caller.
 func WithQuorumQueue(limit int) Option { return func(o *options) { o.quorum = limit } }
+
+// WithPoisonLimit sets how often a request may be started by servers that do not live to answer it, 0 to 1000, default 5.
+// Then it is not started again but parked, in the queue rabbitrpc.SERVICE.parked, and its caller told: internal,
+// ExecutedUnknown. 0 is for ever.
+//
+// Somebody must count: a quorum queue does, up to its own limit, and so does a store that survives, such as
+// idempotency/bolt or postgres. With a classic queue and an LRU nobody does.
+func WithPoisonLimit(n int) Option { return func(o *options) { o.poison = n } }
+
+// WithFailFast makes Run end with an error when the broker takes away what the server needs, for those who have a
+// supervisor decide: the queue is deleted, its leader lost, a right revoked, an acknowledgement overdue. By default the
+// server makes a new session, declares all again, and goes on within a second. Lost connections are no such reason.
+func WithFailFast() Option { return func(o *options) { o.failFast = true } }
+
+// WithAuthorizer asks f whether a request may be executed: after its bounds were checked, before its body is decoded, its
+// method looked up, or any interceptor or store sees it. User is the one that the broker has checked, if the caller has
+// said it; Client, Method and Header are what the caller says. An *[rpc.Error] of f crosses the wire as it is; any other
+// error crosses as permission_denied, and its text goes to the log. Either way the call was not executed.
+func WithAuthorizer(f func(ctx context.Context, r *rpc.Request) error) Option {
+	return func(o *options) { o.authorizer = f }
+}

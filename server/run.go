@@ -28,7 +28,14 @@ type job struct {
 	publisher conn.Publisher
 	source    *wire.Source
 	received  time.Time
+	keep      bool // it could not be parked: the broker is to keep it
 }
+
+type jobKey struct{}
+
+func withJob(ctx context.Context, j *job) context.Context { return context.WithValue(ctx, jobKey{}, j) }
+
+func jobOf(ctx context.Context) *job { return ctx.Value(jobKey{}).(*job) }
 
 // Run serves until ctx ends, through any number of sessions. Then it drains: it takes no more requests, gives back those
 // that have not started, lets running handlers end within the drain limit, and has their replies and acknowledgements
@@ -130,6 +137,8 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case session.Err() != nil && s.opts.failFast && takenAway(session.Err()):
+			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
 			giveBack(jobs)
 		case errors.Is(err, conn.ErrPrecondition):
@@ -141,40 +150,73 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 	}
 }
 
+// takenAway reports whether a session has ended for something that the broker took from it, and not with its connection.
+func takenAway(err error) bool {
+	return errors.Is(err, conn.ErrCancelled) || errors.Is(err, conn.ErrPrecondition) || errors.Is(err, conn.ErrRefused) ||
+		errors.Is(err, conn.ErrNotFound)
+}
+
 // serveSession serves in one session until that, or ctx, ends.
-func (s *Server) serveSession(ctx context.Context, session conn.Session, publisher conn.Publisher, jobs chan<- *job) error {
+func (s *Server) serveSession(ctx context.Context, session conn.Session, publisher conn.Publisher, jobs chan *job) error {
 	sources, err := s.declare(ctx, session)
 	if err != nil {
 		return err
 	}
-	var consumers []conn.Consumer
-	defer func() {
+	again := time.NewTicker(declareEvery)
+	defer again.Stop()
+	for {
+		paused, changed := s.gate.state()
+		var consumers []conn.Consumer
+		if !paused {
+			if consumers, err = s.consume(ctx, session, publisher, sources, jobs); err == nil {
+				s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
+				s.readyOnce.Do(func() { close(s.ready) })
+			}
+		}
+		if err == nil {
+			err = s.stay(ctx, session, again.C, changed)
+		}
 		for _, c := range consumers {
 			s.cancel(c)
 		}
-	}()
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		if !paused {
+			giveBack(jobs)
+			s.opts.log.Info("paused", "service", s.service)
+		}
+	}
+}
+
+// consume starts a consumer for each source. With an error it returns those that were started.
+func (s *Server) consume(ctx context.Context, session conn.Session, publisher conn.Publisher,
+	sources map[string]*wire.Source, jobs chan<- *job) (consumers []conn.Consumer, err error) {
 	for queue, source := range sources {
 		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers}, func(d *conn.Delivery) {
 			select {
-			case jobs <- &job{d, session, publisher, source, time.Now()}:
+			case jobs <- &job{delivery: d, session: session, publisher: publisher, source: source, received: time.Now()}:
 			case <-session.Done():
 			}
 		})
 		if err != nil {
-			return err
+			return consumers, err
 		}
 		consumers = append(consumers, c)
 	}
-	s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
-	s.readyOnce.Do(func() { close(s.ready) })
-	again := time.NewTicker(declareEvery)
-	defer again.Stop()
+	return consumers, nil
+}
+
+// stay waits for the end of ctx or the session, or for a change of the gate, and returns nil for that and for ctx.
+func (s *Server) stay(ctx context.Context, session conn.Session, again <-chan time.Time, changed <-chan struct{}) error {
 	for {
 		select {
-		case <-again.C: // what somebody has deleted would be missed by callers only
+		case <-again: // what somebody has deleted would be missed by callers only
 			if _, err := s.declare(ctx, session); err != nil {
 				return err
 			}
+		case <-changed:
+			return nil
 		case <-ctx.Done():
 			return nil
 		case <-session.Done():
@@ -194,7 +236,7 @@ func (s *Server) cancel(c conn.Consumer) {
 
 // declare makes sure of the service's exchange and queues, and returns what each queue holds.
 func (s *Server) declare(ctx context.Context, session conn.Session) (map[string]*wire.Source, error) {
-	source := wire.Source{Service: s.service, Timeout: s.opts.timeout, Limits: s.opts.limits}
+	source := wire.Source{Service: s.service, Timeout: min(s.opts.timeout, s.opts.limits.Timeout), Limits: s.opts.limits.ofRequests()}
 	queue := wire.Queue(s.service)
 	args := map[string]any{"x-dead-letter-exchange": ""} // and no routing key: back to the caller, by CC
 	if s.opts.quorum > 0 {

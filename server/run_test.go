@@ -231,7 +231,7 @@ func TestQuorumQueue(t *testing.T) {
 		p = r.start(r.conn, func(context.Context, int) (int, error) {
 			r.conn.Lose() // whoever runs this one dies
 			return 0, nil
-		}, server.WithQuorumQueue(2), server.WithStore(nil))
+		}, server.WithQuorumQueue(2), server.WithPoisonLimit(0), server.WithStore(nil))
 		r.send(r.request("1"))
 		got := r.replies()
 		if len(got) != 1 || got[0].Headers["x-first-death-reason"] != "delivery_limit" || p.Stats().Received != 3 {

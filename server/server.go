@@ -50,6 +50,8 @@ type Server struct {
 	handler rpc.Handler
 	stats   stats
 	direct  *direct
+	gate    *gate
+	struck  int // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64 // requests that workers are at
 	started   atomic.Bool
@@ -73,10 +75,11 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		workers: 16,
 		drain:   30 * time.Second,
 		timeout: 30 * time.Second,
-		limits:  wire.DefaultLimits,
+		limits:  defaultLimits,
 		name:    fmt.Sprintf("%.200s/%d", host, os.Getpid()),
 		log:     slog.Default(),
 		store:   lru,
+		poison:  5,
 	}
 	for _, opt := range opts {
 		opt(&o)
@@ -90,19 +93,21 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	if o.queue == wire.Queue(service) {
 		return nil, fmt.Errorf("queue %s is the service's own: it is served without WithQueue", o.queue)
 	}
+	o.log = slog.New(printableHandler{o.log.Handler()})
 	s := &Server{
 		conn:    c,
 		service: service,
 		opts:    o,
 		methods: make(map[string]rpc.Handler),
 		ready:   make(chan struct{}),
+		gate:    newGate(),
 	}
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	chain := o.interceptors
 	if o.store != nil {
 		chain = append(chain, idempotency.Interceptor(o.store))
 	}
-	s.handler = rpc.Chain(s.dispatch, append(chain, s.verdict)...)
+	s.handler = rpc.Chain(s.dispatch, append(chain, s.again, s.verdict)...)
 	return s, nil
 }
 

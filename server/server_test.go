@@ -420,7 +420,6 @@ func TestNewRefuses(t *testing.T) {
 		{"negative drain limit", "math", server.WithDrain(-1)},
 		{"no timeout", "math", server.WithTimeout(0)},
 		{"timeout too long", "math", server.WithTimeout(25 * time.Hour)},
-		{"no body", "math", server.WithMaxBody(0)},
 		{"no name", "math", server.WithName("")},
 		{"name too long", "math", server.WithName(strings.Repeat("x", 256))},
 		{"user too long", "math", server.WithUser(strings.Repeat("x", 256))},

@@ -13,18 +13,21 @@ type Stats struct {
 	Expired    uint64 // not started, since the caller had given up
 	Unroutable uint64 // replies whose caller was gone
 	Panics     uint64
-	Running    int64 // handlers, now
+	Overdue    uint64 // handlers that did not end within a second after their deadline
+	Parked     uint64 // requests that are not to be run again
+	Running    int64  // handlers, now
 }
 
 type stats struct {
-	received, answered, replayed, failed, rejected, dropped, expired, unroutable, panics atomic.Uint64
-	running                                                                              atomic.Int64
+	received, answered, replayed, failed, rejected, dropped, expired, unroutable, panics, overdue, parked atomic.Uint64
+	running                                                                                               atomic.Int64
 }
 
 func (s *stats) snapshot() Stats {
 	return Stats{
 		Received: s.received.Load(), Answered: s.answered.Load(), Replayed: s.replayed.Load(), Failed: s.failed.Load(),
 		Rejected: s.rejected.Load(), Dropped: s.dropped.Load(), Expired: s.expired.Load(),
-		Unroutable: s.unroutable.Load(), Panics: s.panics.Load(), Running: s.running.Load(),
+		Unroutable: s.unroutable.Load(), Panics: s.panics.Load(),
+		Overdue: s.overdue.Load(), Parked: s.parked.Load(), Running: s.running.Load(),
 	}
 }

@@ -17,6 +17,11 @@ func (s *Server) verdict(next rpc.Handler) rpc.Handler {
 		if err != nil {
 			return nil, s.crossing(ctx, r, err)
 		}
+		if reply.Server == "" {
+			named := *reply // it may be the handler's, for all calls
+			named.Server = s.opts.name
+			reply = &named
+		}
 		return reply, nil
 	}
 }

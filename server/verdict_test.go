@@ -112,7 +112,7 @@ func TestVerdict(t *testing.T) {
 						}
 						return c.reply, c.err
 					})
-				}, server.WithMaxBody(100))
+				}, server.WithLimits(server.Limits{Reply: 100}))
 				<-p.Ready()
 				r.send(r.request("1", func(m *conn.Message) { m.Type = "x" }))
 				m := r.reply()

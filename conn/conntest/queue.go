@@ -170,5 +170,5 @@ func (q *queue) delete() {
 	for _, c := range q.consumers {
 		losers = append(losers, c.s)
 	}
-	endAll(losers, fmt.Errorf("consumer of %s was cancelled by the broker", q.Name))
+	endAll(losers, fmt.Errorf("consumer of %s: %w", q.Name, conn.ErrCancelled))
 }

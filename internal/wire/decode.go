@@ -12,14 +12,18 @@ import (
 
 // Limits bound what a request may ask of a server.
 type Limits struct {
-	Body        int           // bytes of a body
+	Body        int           // bytes of a body, as it arrives and decompressed
+	Ratio       int           // times that a compressed body may grow
+	JSONDepth   int           // arrays and objects inside of each other in a body that is JSON
 	Headers     int           // number of headers, RabbitMQ's own included
-	HeaderBytes int           // bytes of all header names and values
+	HeaderBytes int           // bytes of all header names and values, and 8 for each
 	Timeout     time.Duration // longest timeout of a call
 }
 
 // DefaultLimits are the limits that hold where none are set.
-var DefaultLimits = Limits{Body: 4 << 20, Headers: 64, HeaderBytes: 16 << 10, Timeout: 24 * time.Hour}
+var DefaultLimits = Limits{
+	Body: 4 << 20, Ratio: 100, JSONDepth: 128, Headers: 64, HeaderBytes: 16 << 10, Timeout: 24 * time.Hour,
+}
 
 // A Source is the queue that a request came from, and what holds there.
 type Source struct {
@@ -36,7 +40,6 @@ type Call struct {
 	ReplyTo    string
 	Timeout    time.Duration
 	Persistent bool
-	Once       bool // not to be executed if it was delivered before
 }
 
 // ErrNoReply means that a request names no queue that could take an answer: it can only be dropped.
@@ -64,7 +67,7 @@ func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
 		return c, ErrNoReply
 	}
 	for _, check := range [...]func(*Call, *conn.Message, Source) error{
-		checkSize, readVersion, readIdentity, readTimeout, readContent, readHeaders,
+		checkSize, readVersion, readIdentity, readTimeout, readContent, readHeaders, readBody, // the dearest last
 	} {
 		if err := check(c, m, src); err != nil {
 			return c, err
@@ -94,18 +97,32 @@ func checkSize(_ *Call, m *conn.Message, src Source) error {
 	}
 	size := 0
 	for name, value := range m.Headers {
-		size += len(name) + 8
-		switch v := value.(type) {
-		case string:
-			size += len(v)
-		case []byte:
-			size += len(v)
-		}
+		size += len(name) + headerSize(value)
 	}
 	if size > src.Limits.HeaderBytes {
 		return invalid("request headers have %d bytes, at most %d are allowed", size, src.Limits.HeaderBytes)
 	}
 	return nil
+}
+
+// headerSize is what the value of a header counts for. How deep lists and tables are nested is bounded by AMQP libraries.
+func headerSize(value any) int {
+	size := 8
+	switch v := value.(type) {
+	case string:
+		size += len(v)
+	case []byte:
+		size += len(v)
+	case []any:
+		for _, e := range v {
+			size += headerSize(e)
+		}
+	case map[string]any:
+		for name, e := range v {
+			size += len(name) + headerSize(e)
+		}
+	}
+	return size
 }
 
 func readVersion(_ *Call, m *conn.Message, src Source) error {
@@ -140,7 +157,7 @@ func readIdentity(c *Call, m *conn.Message, src Source) error {
 	default:
 		return invalid("header %s must be a string", headerClient)
 	}
-	c.Once, _ = m.Headers[headerOnce].(bool)
+	c.AtMostOnce, _ = m.Headers[headerOnce].(bool)
 	if v, said := m.Headers[headerAttempt]; said {
 		n, ok := integer(v)
 		if !ok || n < 1 || n > maxAttempt {
@@ -177,8 +194,8 @@ func readTimeout(c *Call, m *conn.Message, src Source) error {
 }
 
 func readContent(c *Call, m *conn.Message, src Source) error {
-	if e := m.ContentEncoding; e != "" && !(src.Plain && isText(e)) {
-		return refused(rpc.Unimplemented, "content encoding is not supported, send the body as it is")
+	if e := m.ContentEncoding; !supported(e) && !(src.Plain && isText(e)) {
+		return refused(rpc.Unimplemented, "content encoding is not supported: %s", encodingNames)
 	}
 	switch {
 	case src.Plain && (c.ContentType == "" || c.ContentType == "application/octet-stream"):
@@ -195,7 +212,7 @@ func readContent(c *Call, m *conn.Message, src Source) error {
 // isText tells the name of a character set, which some clients put where an encoding such as gzip belongs.
 func isText(encoding string) bool {
 	switch strings.ToLower(encoding) {
-	case "utf-8", "utf8", "us-ascii", "identity":
+	case "utf-8", "utf8", "us-ascii":
 		return true
 	}
 	return false
@@ -214,6 +231,23 @@ func readHeaders(c *Call, m *conn.Message, _ Source) error {
 			c.Header = make(rpc.Header)
 		}
 		c.Header[name] = text
+	}
+	return nil
+}
+
+// readBody undoes the content encoding: what handlers and stores see does not depend on it. Then it bounds the depth of
+// JSON, for each handler and not only for those that decode it here: what recurses over a body, in this process or behind
+// it, trusts that somebody has. Whether it is JSON at all is for who decodes it to say.
+func readBody(c *Call, m *conn.Message, src Source) (err error) {
+	if c.Body, err = decompress(m.ContentEncoding, m.Body, src.Limits); err != nil {
+		return err
+	}
+	codec, err := rpc.CodecFor(c.ContentType)
+	if err != nil {
+		return err
+	}
+	if codec.ContentType() == rpc.ContentTypeJSON && deeper(c.Body, src.Limits.JSONDepth) {
+		return invalid("JSON is nested deeper than %d", src.Limits.JSONDepth)
 	}
 	return nil
 }

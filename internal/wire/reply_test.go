@@ -141,8 +141,11 @@ func FuzzDecodeReply(f *testing.F) {
 		if !errors.As(err, &e) || !e.Remote || e.Code == rpc.OK || len(e.Message) > 1<<10 || e.RetryAfter < 0 {
 			t.Errorf("got %+v of %q", err, m.Headers)
 		}
-		if e.Details != nil && !json.Valid(e.Details) {
+		if e.Details != nil && (!json.Valid(e.Details) || len(e.Details) > 8<<10) {
 			t.Errorf("details %q", e.Details)
+		}
+		if e.RetryAfter > 24*time.Hour || e.Executed > rpc.ExecutedYes || e.Code > rpc.Unauthenticated {
+			t.Errorf("got %+v", e)
 		}
 		again := *e
 		again.Remote = false

@@ -1,13 +1,18 @@
 package wire_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -79,6 +84,13 @@ func TestDecodeRequest(t *testing.T) {
 		{"header text over the limit", header("a", strings.Repeat("x", 16<<10)), source, rpc.InvalidArgument},
 		{"header bytes over the limit", header("a", make([]byte, 16<<10)), source, rpc.InvalidArgument},
 		{"header name over the limit", header(strings.Repeat("x", 16<<10), ""), source, rpc.InvalidArgument},
+		{"header list over the limit", header("a", slices.Repeat([]any{nil}, 2048)), source, rpc.InvalidArgument},
+		{"header text in a list over the limit", header("a", []any{strings.Repeat("x", 16<<10)}), source, rpc.InvalidArgument},
+		{"header text in a table in a list over the limit", header("a", []any{map[string]any{"b": strings.Repeat("x", 16<<10)}}), source,
+			rpc.InvalidArgument},
+		{"header name in a table over the limit", header("a", map[string]any{strings.Repeat("x", 16<<10): nil}), source, rpc.InvalidArgument},
+		{"header lists inside of each other over the limit", header("a", deep(2048)), source, rpc.InvalidArgument},
+		{"header lists inside of each other", header("a", deep(1024)), source, rpc.OK},
 
 		{"no version", without("rpc-version"), source, rpc.Unimplemented},
 		{"version 2", header("rpc-version", int64(2)), source, rpc.Unimplemented},
@@ -121,10 +133,14 @@ func TestDecodeRequest(t *testing.T) {
 		{"text", func(m *conn.Message) { m.ContentType = "text/plain" }, source, rpc.OK},
 		{"content type unknown", func(m *conn.Message) { m.ContentType = "image/png" }, source, rpc.Unimplemented},
 		{"content type malformed", func(m *conn.Message) { m.ContentType = "\x1b[31m" }, source, rpc.InvalidArgument},
-		{"content encoding", func(m *conn.Message) { m.ContentEncoding = "gzip" }, source, rpc.Unimplemented},
+		{"content encoding", func(m *conn.Message) { m.ContentEncoding = "br" }, source, rpc.Unimplemented},
+		{"content encoding that lies", func(m *conn.Message) { m.ContentEncoding = "gzip" }, source, rpc.InvalidArgument},
+		{"content encoding that says nothing", func(m *conn.Message) { m.ContentEncoding = "identity" }, source, rpc.OK},
 		{"character set as encoding", func(m *conn.Message) { m.ContentEncoding = "utf-8" }, source, rpc.Unimplemented},
 		{"character set as encoding, plain", func(m *conn.Message) { m.ContentEncoding = "UTF-8" }, plain, rpc.OK},
-		{"content encoding, plain", func(m *conn.Message) { m.ContentEncoding = "gzip" }, plain, rpc.Unimplemented},
+		{"content encoding, plain", func(m *conn.Message) { m.ContentEncoding = "br" }, plain, rpc.Unimplemented},
+		{"content encoding that lies, plain", func(m *conn.Message) { m.ContentEncoding = "gzip" }, plain, rpc.InvalidArgument},
+		{"content encoding that is one, plain", func(m *conn.Message) { m.ContentEncoding, m.Body = "gzip", gzipped(m.Body) }, plain, rpc.OK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := wire.EncodeRequest(request(), attempt(wire.Queued))
@@ -138,6 +154,14 @@ func TestDecodeRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deep is a list in a list and so on, deeper than a library would read.
+func deep(n int) (v any) {
+	for range n {
+		v = []any{v}
+	}
+	return v
 }
 
 func manyHeaders(n int) func(*conn.Message) {
@@ -313,11 +337,63 @@ func headersFrom(data []byte) map[string]any {
 	return headers
 }
 
+// messages are all that an error to a caller can say, without what is quoted and counted.
+var messages = map[string]bool{
+	"request body has # bytes, at most # are allowed":                                 true,
+	"request has # headers, at most # are allowed":                                    true,
+	"request headers have # bytes, at most # are allowed":                             true,
+	"header rpc-version must be #, the only protocol version that this server speaks": true,
+	"request has no correlation id":                                                   true,
+	"method name is empty":                                                            true,
+	"method name has # bytes, at most # are allowed":                                  true,
+	"method name ? has ?; letters, digits and any of ? are allowed":                   true,
+	"header rpc-client must have # to # bytes":                                        true,
+	"header rpc-client must be a string":                                              true,
+	"header rpc-attempt must be # to #":                                               true,
+	"header rpc-timeout-ms must be # to # milliseconds":                               true,
+	"content encoding is not supported: gzip, zstd and identity are":                  true,
+	"content type is not supported":                                                   true,
+	"request body is not valid gzip":                                                  true,
+	"request body is not valid zstd":                                                  true,
+	"request body needs a zstd window of more than # bytes":                           true,
+	"request body has more than # bytes when it is decompressed":                      true,
+	"request body grows to more than # times its size when it is decompressed":        true,
+	"JSON is nested deeper than #":                                                    true,
+}
+
+var (
+	quoted  = regexp.MustCompile(`"(\\.|[^"\\])*"|'(\\.|[^'\\])*'`)
+	counted = regexp.MustCompile(`\b[0-9]+\b`)
+)
+
+// checkMessage checks that a message, whatever was sent, is one that we know, and can be printed.
+func checkMessage(t *testing.T, message string) {
+	t.Helper()
+	if !utf8.ValidString(message) || strings.ContainsFunc(message, unicode.IsControl) || len(message) > 600 {
+		t.Errorf("message %q", message)
+	}
+	if known := counted.ReplaceAllString(quoted.ReplaceAllString(message, "?"), "#"); !messages[known] {
+		t.Errorf("message %q is %q, which we don't know", message, known)
+	}
+}
+
 func FuzzDecodeRequest(f *testing.F) {
 	f.Add("4f1c", "amq.gen-1", "fib", "application/json", "", "100", false, []byte("\x00\x01\x01\x01\x03\x00\x02me"), []byte("30"))
 	f.Add("", "my-replies", "", "", "utf-8", "", true, []byte(nil), []byte("30"))
 	f.Add("1", "amq.rabbitmq.reply-to.g1h2", "a/b", "text/plain; charset=utf-8", "gzip", "0", true, []byte("\x02\x03\x01\x09"), []byte("[[["))
+	f.Add("1", "amq.gen-1", "fib", "application/json", "+gzip", "0", false, []byte("\x00\x01\x01\x01"), []byte(nest("[", "]", 10)))
+	f.Add("1", "amq.gen-1", "fib", "application/json", "+zstd", "0", false, []byte("\x00\x01\x01\x01"), []byte(nest("[", "]", 9)))
+	f.Add("1", "amq.gen-1", "fib", "text/plain", "zstd", "0", true, []byte(nil), bomb(1<<20))
+	f.Add("1", "amq.gen-1", "\x1b[31m", "text/plain", "zstd", "0", true, []byte("\x06\x09\x20xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), []byte(nil))
 	f.Fuzz(func(t *testing.T, id, replyTo, method, contentType, encoding, expiration string, plainly bool, headers, body []byte) {
+		if e, pack := strings.CutPrefix(encoding, "+"); pack { // what a fuzzer cannot guess
+			switch encoding = e; e {
+			case "gzip":
+				body = gzipped(body)
+			case "zstd":
+				body = zstded(body)
+			}
+		}
 		m := &conn.Message{
 			CorrelationID: id, ReplyTo: replyTo, Type: method, ContentType: contentType, ContentEncoding: encoding,
 			Expiration: expiration, Headers: headersFrom(headers), Body: body,
@@ -326,7 +402,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		if plainly {
 			src = plain()
 		}
-		src.Limits.Body, src.Limits.Headers, src.Limits.HeaderBytes = 1<<10, 8, 1<<10
+		src.Limits = wire.Limits{Body: 1 << 10, Ratio: 20, JSONDepth: 9, Headers: 8, HeaderBytes: 1 << 10, Timeout: time.Hour}
 		c, err := wire.DecodeRequest(m, src)
 		if c == nil {
 			t.Fatal("no call")
@@ -335,13 +411,12 @@ func FuzzDecodeRequest(f *testing.F) {
 		switch {
 		case err == nil:
 			checkCall(t, c, src)
+			checkBody(t, c, m, src)
 		case errors.As(err, &coded):
 			if coded.Executed != rpc.ExecutedNo {
 				t.Errorf("%v: executed %v, want no", err, coded.Executed)
 			}
-			if !utf8.ValidString(coded.Message) || len(coded.Message) > 300 {
-				t.Errorf("message %q", coded.Message)
-			}
+			checkMessage(t, coded.Message)
 			if len(id) <= 255 && len(replyTo) <= 255 {
 				if err := wire.EncodeError(c, coded, "host/1", false).Validate(); err != nil {
 					t.Errorf("error reply cannot be sent: %v", err)
@@ -351,6 +426,35 @@ func FuzzDecodeRequest(f *testing.F) {
 			t.Errorf("error %v can neither be answered nor dropped", err)
 		}
 	})
+}
+
+// checkBody checks that what a handler gets as a body is what was sent, within the bounds.
+func checkBody(t *testing.T, c *wire.Call, m *conn.Message, src wire.Source) {
+	t.Helper()
+	if !strings.EqualFold(m.ContentEncoding, "gzip") && !strings.EqualFold(m.ContentEncoding, "zstd") {
+		if !bytes.Equal(c.Body, m.Body) {
+			t.Errorf("body %q became %q", m.Body, c.Body)
+		}
+	} else if len(c.Body) > src.Limits.Ratio*len(m.Body) {
+		t.Errorf("%d bytes became %d", len(m.Body), len(c.Body))
+	}
+	if len(m.Body) > src.Limits.Body || len(c.Body) > src.Limits.Body {
+		t.Errorf("body of %d bytes, of %d as it arrived", len(c.Body), len(m.Body))
+	}
+	codec, err := rpc.CodecFor(c.ContentType)
+	if err == nil && codec.ContentType() == rpc.ContentTypeJSON && json.Valid(c.Body) && depthOf(c.Body) > src.Limits.JSONDepth {
+		t.Errorf("JSON %q", c.Body)
+	}
+	size := 0
+	for name, value := range m.Headers {
+		size += len(name)
+		if text, ok := value.(string); ok {
+			size += len(text)
+		}
+	}
+	if len(m.Headers) > src.Limits.Headers || size > src.Limits.HeaderBytes {
+		t.Errorf("%d headers with %d bytes and more", len(m.Headers), size)
+	}
 }
 
 // checkCall checks that what a handler gets is within the bounds.
@@ -364,9 +468,6 @@ func checkCall(t *testing.T, c *wire.Call, src wire.Source) {
 	}
 	if c.Timeout < time.Millisecond || c.Timeout > src.Limits.Timeout {
 		t.Errorf("timeout %v", c.Timeout)
-	}
-	if len(c.Body) > src.Limits.Body || len(c.Header) > src.Limits.Headers {
-		t.Errorf("body of %d bytes, %d headers", len(c.Body), len(c.Header))
 	}
 	if _, err := rpc.CodecFor(c.ContentType); err != nil {
 		t.Error(err)
@@ -422,7 +523,7 @@ func FuzzDecodeBounce(f *testing.F) {
 		m := &conn.Message{CorrelationID: id, Headers: headersFrom(headers)}
 		reason, is := m.Headers["x-first-death-reason"].(string)
 		b, ok := wire.DecodeBounce(m)
-		if ok != is || ok && (b.ID != id || b.Reason != reason) {
+		if ok != is || ok && (b.ID != id || b.Reason != reason || b.Attempt != wire.AttemptOf(m)) {
 			t.Errorf("got %+v, %v of %q", b, ok, m.Headers)
 		}
 	})

@@ -3,9 +3,12 @@ package wire_test
 import (
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 func TestNames(t *testing.T) {
@@ -67,6 +70,43 @@ func TestKindOfReplyTo(t *testing.T) {
 			t.Errorf("%q: got kind %d, want %d", c.replyTo, got, c.want)
 		}
 	}
+}
+
+// However it is written, an address that may be answered names no queue of a service, and can be published to.
+func FuzzKindOfReplyTo(f *testing.F) {
+	for _, s := range []string{
+		"", "amq.gen-1", "amq.rabbitmq.reply-to.g1h2", "amq.rabbitmq.reply-to", "amq.topic", "rabbitrpc.math", "rpc_queue", "é", "\x1b[31m",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		kind := wire.KindOfReplyTo(s)
+		broker := strings.HasPrefix(s, "amq.")
+		switch kind {
+		case wire.ReplyNone:
+			if printable := utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl); printable && s != "" && !broker &&
+				!strings.HasPrefix(s, "rabbitrpc.") {
+				t.Errorf("%q may not be answered", s)
+			}
+			return
+		case wire.ReplyServer, wire.ReplyDirect:
+			if !broker {
+				t.Errorf("%q is a name of the broker's: %d", s, kind)
+			}
+		case wire.ReplyNamed:
+			if broker {
+				t.Errorf("%q is no name of the broker's", s)
+			}
+		default:
+			t.Errorf("%q has kind %d", s, kind)
+		}
+		if strings.HasPrefix(s, "rabbitrpc.") || strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s) || s == "" {
+			t.Errorf("%q may be answered: %d", s, kind)
+		}
+		if err := wire.EncodeReply(&wire.Call{ReplyTo: s}, &rpc.Reply{}).Validate(); err != nil && len(s) <= 255 {
+			t.Error(err)
+		}
+	})
 }
 
 // A routing key that named a queue would send a dead letter, which is routed by it through the default exchange, there

@@ -1,0 +1,4 @@
+package wire
+
+// Deeper is the scanner of JSON.
+var Deeper = deeper

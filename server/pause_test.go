@@ -1,0 +1,194 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+	"github.com/rabbitrpc/rabbitrpc/server"
+)
+
+func consumers(r *rig) (n int) {
+	synctest.Wait()
+	for _, q := range r.broker.Queues() {
+		if q.Name == "rabbitrpc.math" {
+			n += q.Consumers
+		}
+	}
+	return n
+}
+
+// A paused server gives back what has not started, ends what runs, and takes nothing until it is resumed.
+func TestPause(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var runs counter
+		p := r.start(r.conn, slow(time.Second, &runs), server.WithWorkers(1))
+		r.send(r.request("1"))
+		synctest.Wait()
+		r.send(r.request("2"))
+		p.Pause()
+		p.Pause()
+		if n := consumers(r); n != 0 {
+			t.Errorf("%d consumers, want none", n)
+		}
+		time.Sleep(5 * time.Second)
+		if got := summary(r.replies()); got != "[2]" || runs.ran() != 1 {
+			t.Errorf("got %s of %d runs, want what ran", got, runs.ran())
+		}
+		r.conn.Lose() // a pause outlives its session
+		synctest.Wait()
+		if n := consumers(r); n != 0 {
+			t.Errorf("%d consumers in the next session, want none", n)
+		}
+		p.Resume()
+		p.Resume()
+		time.Sleep(time.Second)
+		if got := summary(r.replies()); got != "[4]" || runs.ran() != 2 {
+			t.Errorf("got %s of %d runs, want what had waited", got, runs.ran())
+		}
+		if err := p.stop(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+func TestStopWhilePaused(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		p := r.launch(r.conn, func(s *server.Server) { s.Pause(); server.Handle(s, double, twice) })
+		synctest.Wait()
+		select {
+		case <-p.Ready():
+			t.Error("ready, though paused before it ran")
+		default:
+		}
+		start := time.Now()
+		if err := p.stop(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+		took(t, start, 0)
+	})
+}
+
+// A handler that does not look at its context keeps its worker, and no more: its caller is told, and others are served.
+func TestOverdue(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		stuck := make(chan struct{})
+		var runs counter
+		p := r.start(r.conn, func(_ context.Context, n int) (int, error) {
+			runs.add(1)
+			if n == 1 {
+				<-stuck
+			}
+			return 2 * n, nil
+		}, server.WithWorkers(2))
+		m := r.request("1")
+		r.send(m)
+		start := time.Now()
+		for len(r.replies()) == 0 && time.Since(start) < time.Minute {
+			time.Sleep(100 * time.Millisecond)
+		}
+		took(t, start, 11*time.Second) // the timeout, and a second
+		if s := p.Stats(); s.Overdue != 1 || s.Running != 1 || unacked(r) != 1 {
+			t.Errorf("%d overdue, %d run, %d unacked, want one of each", s.Overdue, s.Running, unacked(r))
+		}
+		if log := r.log.String(); !strings.Contains(log, "handler does not look at its context") || !strings.Contains(log, m.CorrelationID) {
+			t.Errorf("log:\n%s", log)
+		}
+		r.mustAnswer()
+		close(stuck)
+		synctest.Wait()
+		if got := r.replies(); len(got) != 0 || unacked(r) != 0 {
+			t.Errorf("got %v and %d unacked, want neither a second reply nor the request", got, unacked(r))
+		}
+		if reply, err := r.ask(m); err != nil || string(reply.Body) != "2" || runs.ran() != 2 {
+			t.Errorf("asked again: got %v, %v of %d runs, want what was recorded", reply, err, runs.ran())
+		}
+	})
+}
+
+func TestOverdueAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(r.conn, func(context.Context, int) (int, error) { time.Sleep(12 * time.Second); return 0, nil })
+		r.send(r.request("1"))
+		time.Sleep(11 * time.Second)
+		_, err := wire.DecodeReply(r.reply())
+		check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown)
+		time.Sleep(time.Second)
+	})
+}
+
+// What the broker takes away is declared again, or ends the server, as it was told.
+func TestTakenAway(t *testing.T) {
+	deleteQueue := func(t *testing.T, r *rig) {
+		s, err := r.broker.Connector("admin").Session(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DeleteQueue(t.Context(), "rabbitrpc.math"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("goes on", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.start(r.conn, twice)
+			start := time.Now()
+			deleteQueue(t, r)
+			for consumers(r) == 0 && time.Since(start) < time.Minute {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("back in service after %v, want a second at most", d)
+			}
+			r.mustAnswer()
+		})
+	})
+	t.Run("ends", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, r *rig) {
+			p := r.start(r.conn, twice, server.WithFailFast())
+			r.conn.Lose() // is another thing
+			synctest.Wait()
+			r.mustAnswer()
+			deleteQueue(t, r)
+			if err := p.wait(); !errors.Is(err, conn.ErrCancelled) {
+				t.Errorf("run: %v, want cancelled", err)
+			}
+		})
+	})
+}
+
+// Two services on one connection do not know of each other.
+func TestTwoServices(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		first := r.start(r.conn, twice)
+		other, err := server.New(r.conn, "other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		thrice := rpc.Method[int, int]{Service: "other", Name: "thrice"}
+		server.Handle(other, thrice, func(_ context.Context, n int) (int, error) { return 3 * n, nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- other.Run(ctx) }()
+		<-other.Ready()
+		toOther := func(m *conn.Message) { m.Key, m.Type = wire.Key("other"), "thrice" }
+		if reply, err := r.ask(r.request("5", toOther)); err != nil || string(reply.Body) != "15" {
+			t.Errorf("got %v, %v", reply, err)
+		}
+		if err := first.stop(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if reply, err := r.ask(r.request("6", toOther)); err != nil || string(reply.Body) != "18" {
+			t.Errorf("got %v, %v", reply, err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
