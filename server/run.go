@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -28,7 +29,8 @@ type job struct {
 	publisher conn.Publisher
 	source    *wire.Source
 	received  time.Time
-	keep      bool // it could not be parked: the broker is to keep it
+	keep      bool        // it could not be parked: the broker is to keep it
+	executed  atomic.Bool // a handler was called
 }
 
 type jobKey struct{}
@@ -141,6 +143,7 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
 			giveBack(jobs)
+			s.unreadable(ctx, session.Err())
 		case errors.Is(err, conn.ErrPrecondition):
 			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)
 		default:
@@ -242,6 +245,12 @@ func (s *Server) declare(ctx context.Context, session conn.Session) (map[string]
 	if s.opts.quorum > 0 {
 		args["x-queue-type"] = "quorum"
 		args["x-delivery-limit"] = int64(s.opts.quorum)
+	}
+	if s.opts.maxQueue > 0 {
+		args["x-max-length"] = int64(s.opts.maxQueue)
+		if s.opts.quorum == 0 { // which knows no way but to drop its oldest
+			args["x-overflow"] = "reject-publish-dlx" // with reject-publish a request is gone, and nobody told
+		}
 	}
 	if err := session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package interop_test
 import (
 	"context"
 	"encoding/base64"
+	"regexp"
 	"testing"
 	"time"
 
@@ -40,6 +41,35 @@ func TestReplyIntoForeignQueue(t *testing.T) {
 		if err != nil || info.Messages != 0 {
 			t.Errorf("%s has %d messages, %v, want none", name, info.Messages, err)
 		}
+	}
+}
+
+// TestReplyIntoAllowedQueue: a reply queue that is not exclusive is answered if the server was told so.
+func TestReplyIntoAllowedQueue(t *testing.T) {
+	const queue, replies = "interop_allowed", "interop_replies"
+	serve(t, queue, server.WithReplyTo(regexp.MustCompile("interop_[rst]eplies")))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	session, publisher := publisher(t)
+	if _, err := session.DeclareQueue(ctx, conn.Queue{Name: replies, Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer deleteQueue(t, replies)
+	got := make(chan *conn.Delivery, 1)
+	if _, err := session.Consume(ctx, conn.Consume{Queue: replies, NoAck: true}, func(d *conn.Delivery) { got <- d }); err != nil {
+		t.Fatal(err)
+	}
+	m := conn.Message{Key: queue, ReplyTo: replies, CorrelationID: "1", ContentType: "text/plain", Body: []byte("30")}
+	if err := publisher.Publish(&m, nil); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case d := <-got:
+		if string(d.Body) != "832040" || d.CorrelationID != "1" {
+			t.Errorf("got %+v, want 832040", d.Message)
+		}
+	case <-ctx.Done():
+		t.Error("no reply")
 	}
 }
 

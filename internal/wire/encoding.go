@@ -34,14 +34,19 @@ func supported(encoding string) bool {
 }
 
 // decompress undoes a content encoding; one that has no decoder leaves the body as it is.
-func decompress(encoding string, body []byte, l Limits) ([]byte, error) {
+func decompress(encoding string, body []byte, l Limits) (out []byte, err error) {
 	encoding = strings.ToLower(encoding)
 	decode := decoders[encoding]
 	if decode == nil {
 		return body, nil
 	}
+	defer func() { // for a bug in a library one message would end each server that it is delivered to
+		if recover() != nil {
+			out, err = nil, invalid("request body is not valid %s", encoding)
+		}
+	}()
 	most := int(min(int64(l.Body), int64(l.Ratio)*int64(len(body))))
-	out, err := decode(body, most)
+	out, err = decode(body, most)
 	switch {
 	case err == nil:
 		return out, nil
@@ -85,15 +90,21 @@ var unzstders = newUnzstders(runtime.GOMAXPROCS(0))
 func newUnzstders(n int) chan *zstd.Decoder {
 	all := make(chan *zstd.Decoder, n)
 	for range n {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			panic(err) // only for options that nobody may set
-		}
-		all <- d
+		all <- newUnzstder()
 	}
 	return all
 }
 
+func newUnzstder() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		panic(err) // only for options that nobody may set
+	}
+	return d
+}
+
+// unzstd reads a stream, although all of the body is there: DecodeAll into a slice that has its limit says of some bodies
+// that are too long that they are not valid.
 func unzstd(body []byte, most int) ([]byte, error) {
 	var first zstd.Header // of the first frame, mostly the only one
 	if err := first.Decode(body); err != nil {
@@ -110,13 +121,20 @@ func unzstd(body []byte, most int) ([]byte, error) {
 	case first.HasFCS:
 		size = int(first.FrameContentSize)
 	}
-	z := <-unzstders
-	defer func() { unzstders <- z }()
-	defer z.Reset(nil) // or the body would live as long as the decoder
+	z, whole := <-unzstders, false
+	defer func() {
+		if !whole { // it panicked: who knows what it would do next
+			z = newUnzstder()
+		}
+		unzstders <- z
+	}()
 	if err := z.Reset(bytes.NewReader(body)); err != nil {
 		return nil, err
 	}
-	return readAll(z, size, most)
+	out, err := readAll(z, size, most)
+	z.Reset(nil) // or the body would live as long as the decoder
+	whole = true
+	return out, err
 }
 
 // readAll is io.ReadAll for at most most bytes. It allocates size of them at first.

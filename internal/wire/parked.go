@@ -106,7 +106,7 @@ func DecodeParked(m *conn.Message) (Parking, bool) {
 }
 
 var (
-	errNotParked = errors.New("no server has parked it")
+	errNotParked = errors.New("no server has put it there")
 	errNoMethod  = errors.New("it names no method") // it came from a plain queue
 )
 
