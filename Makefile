@@ -1,7 +1,7 @@
 # The race detector needs a C compiler; without one the tests still run.
 race := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: help build test test-long demo check fmt clean install-broker
+.PHONY: help build test test-long demo check fmt clean install-broker install-postgres
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,11 +10,11 @@ build: ## build bin/rabbitrpc
 	go build -o bin/rabbitrpc ./cmd/rabbitrpc
 
 test-long: ## run the tests that take minutes as well, and ten thousand random schedules of faults
-	scripts/install-broker --with-pika
+	scripts/install rabbitmq-server postgresql python3-pika
 	RABBITRPC_LONG=1 RABBITRPC_SEEDS=10000 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/endtoend
 
-test: ## run all tests, on real brokers that they start and end themselves
-	scripts/install-broker --with-pika
+test: ## run all tests, on real servers that they start and end themselves
+	scripts/install rabbitmq-server postgresql python3-pika
 	$(if $(race),,@echo "no C compiler: testing without the race detector")
 	go test $(race) -p 2 -timeout 5m ./...
 
@@ -30,7 +30,10 @@ fmt: ## format the source
 	gofmt -w .
 
 install-broker: ## install RabbitMQ if there is none
-	@scripts/install-broker
+	@scripts/install rabbitmq-server
+
+install-postgres: ## install PostgreSQL if there is none
+	@scripts/install postgresql
 
 clean: ## remove what was built
 	rm -rf bin

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-const logFile = "node.log"
+const logFile = "server.log"
 
-// openLog opens a broker's log for one more life, which begins at the offset.
+// openLog opens a server's log for one more life, which begins at the offset.
 func openLog(path string) (f *os.File, offset int64, err error) {
 	if f, err = os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
 		return nil, 0, fmt.Errorf("open log: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,11 +13,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for _, name := range []string{"RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_CONFIG_FILE", "RABBITMQ_MNESIA_DIR", "HOME", "ERL_FLAGS"} {
-		os.Setenv(name, "/not/for/our/nodes")
+	for _, name := range []string{
+		"RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_CONFIG_FILE", "RABBITMQ_MNESIA_DIR", "HOME", "ERL_FLAGS", "PGDATA", "PGPORT",
+	} {
+		os.Setenv(name, "/not/for/our/servers")
 	}
-	if how := os.Getenv(crashEnv); how != "" {
-		crash(how)
+	if server, how, ok := strings.Cut(os.Getenv(crashEnv), " "); ok {
+		crash(server, how)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -26,17 +29,24 @@ const (
 	crashEnv = "RABBITRPC_CHAOS_CRASH" // makes the test binary a process that dies, in the way that it says
 )
 
-// crash starts a node and dies without closing it.
-func crash(how string) {
+type pauser interface{ Pause() error }
+
+var start = map[string]func(context.Context) (pauser, error){
+	"node":     func(ctx context.Context) (pauser, error) { return chaos.StartNode(ctx) },
+	"postgres": func(ctx context.Context) (pauser, error) { return chaos.StartPostgres(ctx) },
+}
+
+// crash starts a server and dies without closing it.
+func crash(server, how string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	n, err := chaos.StartNode(ctx)
+	s, err := start[server](ctx)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 	if how == "paused" {
-		n.Pause()
+		s.Pause()
 	}
 	fmt.Println("ready")
 	switch how {
@@ -82,5 +92,5 @@ func ExampleStartNode() {
 	// Output:
 	// true <nil>
 	// <nil>
-	// kill broker: node is down
+	// kill broker: it is down
 }

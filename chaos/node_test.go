@@ -181,11 +181,23 @@ func TestStartWithoutServer(t *testing.T) {
 	}
 }
 
-// ownTemp makes a folder in which the test's nodes have their folders.
+// ownTemp makes a folder in which the test's servers have their folders.
 func ownTemp(t *testing.T) string {
 	t.Helper()
-	temp := t.TempDir()
+	temp := openTemp(t)
 	t.Setenv("TMPDIR", temp)
+	return temp
+}
+
+// openTemp makes a temporary folder that is open to all, as a server's user needs not be ours.
+func openTemp(t *testing.T) string {
+	t.Helper()
+	temp := t.TempDir()
+	for _, folder := range []string{filepath.Dir(temp), temp} {
+		if err := os.Chmod(folder, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return temp
 }
 

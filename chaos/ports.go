@@ -27,6 +27,15 @@ func freePorts() (ports, error) {
 	return ports{amqp: found[0], dist: found[1], epmd: found[2]}, nil
 }
 
+func freePort() (int, error) {
+	l, err := listenSomewhere()
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
 func listenSomewhere() (l net.Listener, err error) {
 	for range 100 {
 		if l, err = net.Listen("tcp", address(minPort+rand.IntN(maxPort-minPort+1))); err == nil {

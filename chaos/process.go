@@ -16,7 +16,8 @@ type process struct {
 	done chan struct{} // closed when the child has ended
 	err  error         // how it ended; to read after done
 
-	logOffset int64 // where its part of the log begins, if it is a broker
+	logOffset int64 // where its part of the log begins, if it is a server
+	strays    bool  // its children leave its group
 }
 
 // start starts a command made by the guard.
@@ -60,20 +61,33 @@ func (p *process) freeze() error {
 	if err := p.signal(pause); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), freezeTimeout)
-	defer cancel()
-	return p.await(ctx, func() error {
+	err := p.settle(func() error {
 		if !frozen(p.cmd.Process.Pid) {
 			return errors.New("some of it still runs")
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return p.toStrays(pause, "TZ") // now that there can be no new ones
 }
 
 // kill ends the process and its group, and waits for that.
 func (p *process) kill() {
-	if p.alive() {
-		p.signal(kill) // an error: it has just ended
-		<-p.done
+	if !p.alive() {
+		return
 	}
+	if p.strays && p.freeze() == nil { // an error: it has just ended
+		p.toStrays(kill, "Z") // before it, or nobody knows any more that they were its children
+	}
+	p.signal(kill) // an error: it has just ended
+	<-p.done
+}
+
+// settle polls try until it succeeds, which it does once a signal has taken effect.
+func (p *process) settle(try func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), freezeTimeout)
+	defer cancel()
+	return p.await(ctx, try)
 }

@@ -17,11 +17,6 @@ const (
 	freezeTimeout = 10 * time.Second // a thread that writes to a slow disk stops after that
 )
 
-// awaitReady waits until a broker at addr answers, the process ends, or ctx does.
-func (p *process) awaitReady(ctx context.Context, addr string) error {
-	return p.await(ctx, func() error { return probe(ctx, addr) })
-}
-
 // await polls try until it succeeds, the process ends, or ctx does.
 func (p *process) await(ctx context.Context, try func() error) error {
 	tick := time.NewTicker(pollEvery)
@@ -41,9 +36,9 @@ func (p *process) await(ctx context.Context, try func() error) error {
 	}
 }
 
-// probe reports whether a broker takes connections at addr: it sends the protocol header, and expects connection.start,
+// probeBroker reports whether a broker takes connections at addr: it sends the protocol header, and expects connection.start,
 // which a broker that is still booting doesn't send. See AMQP 0-9-1, section 2.2.4.
-func probe(ctx context.Context, addr string) error {
+func probeBroker(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	c, err := dial(ctx, addr)
@@ -61,6 +56,30 @@ func probe(ctx context.Context, addr string) error {
 	method, channel, start := []byte{1}, []byte{0, 0}, []byte{0, 10, 0, 10}
 	if !bytes.Equal(frame[:1], method) || !bytes.Equal(frame[1:3], channel) || !bytes.Equal(frame[7:], start) {
 		return fmt.Errorf("broker answered % x", frame)
+	}
+	return nil
+}
+
+// probePostgres reports whether a PostgreSQL server takes connections at addr: it asks for one, and expects to be asked
+// for a password, which a server that is still recovering doesn't do.
+func probePostgres(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("\x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00")); err != nil {
+		return err
+	}
+	answer := make([]byte, 512)
+	n, err := c.Read(answer)
+	if err != nil {
+		return err
+	}
+	if answer[0] != 'R' {
+		return fmt.Errorf("postgres answered %q", answer[:n])
 	}
 	return nil
 }

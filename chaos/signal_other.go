@@ -10,12 +10,15 @@ import (
 type signal int
 
 const (
-	terminate signal = iota
+	interrupt signal = iota
+	terminate
 	kill
 	pause
 	resume
 )
 
-func ownGroup() *syscall.SysProcAttr { return nil }
+func ownGroup(*account) *syscall.SysProcAttr { return nil }
 
 func signalGroup(int, signal) error { return errors.ErrUnsupported }
+
+func signalProcess(int, signal) error { return errors.ErrUnsupported }

@@ -20,12 +20,14 @@ var allowed = map[string][]string{
 	"conn/conntest":             {"conn"},
 	"conn/conntest/conformance": {"conn"},
 	"internal/wire":             {"rpc", "conn"},
-	"idempotency":               {"rpc"},
-	"idempotency/storetest":     {"rpc", "idempotency"},
+	"internal/failpoint":        nil,
+	"idempotency":               {"rpc", "internal/failpoint"},
+	"idempotency/storetest":     {"rpc", "idempotency", "internal/failpoint"},
 	"client":                    {"rpc", "conn", "internal/wire"},
-	"server":                    {"rpc", "conn", "internal/wire", "idempotency"},
+	"server":                    {"rpc", "conn", "internal/wire", "internal/failpoint", "idempotency"},
 	"chaos":                     {"conn"},
 	"internal/testbroker":       {"chaos"},
+	"internal/testpostgres":     {"chaos"},
 }
 
 // Only these may know the AMQP library: no type of it is in the signatures of any other.

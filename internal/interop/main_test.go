@@ -31,7 +31,7 @@ var python = sync.OnceValues(func() (string, error) {
 			return name, nil
 		}
 	}
-	return "", errors.New("no python3 that can import pika: run scripts/install-broker --with-pika, or install python3-pika")
+	return "", errors.New("no python3 that can import pika: run scripts/install python3-pika, or install it")
 })
 
 // script makes a command of a Python script in testdata.

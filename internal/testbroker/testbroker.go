@@ -24,13 +24,17 @@ var shared struct {
 	err        error
 }
 
-// Main runs the tests, ends the shared node if a test has started it, fails if a goroutine is left, and exits.
-func Main(m *testing.M) {
+// Main runs the tests, ends the shared node if a test has started it, closes what else they share, fails if a goroutine
+// is left, and exits.
+func Main(m *testing.M, others ...func() error) {
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.node != nil {
 		code = fail(code, shared.node.Close())
+	}
+	for _, shut := range others {
+		code = fail(code, shut())
 	}
 	if code == 0 { // a test that failed may well have left some
 		code = fail(code, goleak.Find())
