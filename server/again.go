@@ -40,7 +40,9 @@ const parkTimeout = 5 * time.Second
 func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parkTimeout)
 	defer cancel()
-	err := s.publishParked(ctx, j, wire.Parking{
+	request := j.delivery.Message
+	request.Type, request.ContentType = r.Method, r.ContentType // a plain queue's request may name neither
+	err := s.publishParked(ctx, j, &request, wire.Parking{
 		Reason: "whoever ran it did not live to answer it", Attempts: starts, At: time.Now(), Server: s.opts.name, User: r.User,
 	})
 	if err != nil {
@@ -54,7 +56,7 @@ func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) e
 	return nil
 }
 
-func (s *Server) publishParked(ctx context.Context, j *job, p wire.Parking) error {
+func (s *Server) publishParked(ctx context.Context, j *job, request *conn.Message, p wire.Parking) error {
 	args := map[string]any{"x-max-length": int64(parkedMost)}
 	if s.opts.quorum > 0 {
 		args["x-queue-type"] = "quorum"
@@ -63,5 +65,5 @@ func (s *Server) publishParked(ctx context.Context, j *job, p wire.Parking) erro
 	if _, err := j.session.DeclareQueue(ctx, queue); err != nil && !errors.Is(err, conn.ErrPrecondition) {
 		return err // with other properties it serves as well
 	}
-	return j.publishConfirmed(ctx, wire.EncodeParked(&j.delivery.Message, s.service, p))
+	return j.publishConfirmed(ctx, wire.EncodeParked(request, s.service, p))
 }

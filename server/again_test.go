@@ -122,6 +122,19 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// A request of a plain queue, which may say neither, is parked with the method and the content type that it was taken for.
+func TestPoisonInPlainQueue(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(r.conn, twice, server.WithQueue("rpc_queue", "double"), memory(t, 5))
+		_, err := r.ask(r.plain("21"))
+		check(t, err, rpc.Internal, rpc.ExecutedUnknown)
+		got := r.parked()
+		if len(got) != 1 || got[0].Type != "double" || got[0].ContentType != "text/plain" || string(got[0].Body) != "21" {
+			t.Errorf("parked %+v, want it for double", got)
+		}
+	})
+}
+
 // The server is quicker than the broker, which would give a poisonous request up without parking it.
 func TestPoisonInQuorumQueue(t *testing.T) {
 	for _, c := range []struct{ broker, server, runs int }{{2, 5, 2}, {5, 2, 2}, {3, 3, 3}} {

@@ -105,9 +105,22 @@ func (f *callFlags) call(ctx context.Context, r *rpc.Request, complaints io.Writ
 // errNoDialEnded is all that is known when the timeout is over before the first dial has ended.
 var errNoDialEnded = errors.New("the broker did not answer before the timeout")
 
-// connected waits for a session. It says once why that takes long, and does not go on when the broker refuses: that needs
-// other credentials, not more time.
+// connected is reach for a call.
 func connected(ctx context.Context, m *conn.Manager, complaints io.Writer) error {
+	err := reach(ctx, m, complaints)
+	if err == nil {
+		return nil
+	}
+	code := rpc.Unavailable
+	if errors.Is(ctx.Err(), context.Canceled) {
+		code = rpc.Canceled
+	}
+	return rpc.Errorf(code, "%w", err).WithExecuted(rpc.ExecutedNo)
+}
+
+// reach waits for a session. It says once why that takes long, and does not go on when the broker refuses: that needs
+// other credentials, not more time.
+func reach(ctx context.Context, m *conn.Manager, complaints io.Writer) error {
 	var err error
 	said := false
 	for state := range m.Watch(ctx) {
@@ -122,16 +135,12 @@ func connected(ctx context.Context, m *conn.Manager, complaints io.Writer) error
 			fmt.Fprintf(complaints, "rabbitrpc: no connection yet, trying until the timeout: %s\n", sentence(err.Error()))
 		}
 	}
-	code := rpc.Unavailable
-	if errors.Is(ctx.Err(), context.Canceled) {
-		code = rpc.Canceled
-	}
 	switch {
 	case err != nil:
-	case code == rpc.Canceled:
+	case errors.Is(ctx.Err(), context.Canceled):
 		err = ctx.Err()
 	default:
 		err = errNoDialEnded
 	}
-	return rpc.Errorf(code, "%w: %w", conn.ErrNotConnected, err).WithExecuted(rpc.ExecutedNo)
+	return fmt.Errorf("%w: %w", conn.ErrNotConnected, err)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/parked"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -33,6 +34,10 @@ func TestExitCode(t *testing.T) {
 		{"no server", local(rpc.Unavailable, client.ErrNoServer), 3},
 		{"no answer in time", local(rpc.DeadlineExceeded, errors.New("no reply in time")), 4},
 		{"all servers busy", local(rpc.Unavailable, errors.New("busy")), 5},
+		{"parked: denied", &parked.DeniedError{Need: "read q", Err: &conn.Error{Code: 403}}, 1},
+		{"parked: busy", parked.ErrBusy, 1},
+		{"parked: nobody takes it", fmt.Errorf("call 1 stays parked: %w takes it", client.ErrNoServer), 3},
+		{"parked: connection lost, in doubt", fmt.Errorf("%w: %w", conn.ErrNotConnected, parked.ErrInDoubt), 2},
 		{"canceled", local(rpc.Canceled, errors.New("canceled by the caller")), 130},
 		{"interrupted", errInterrupted, 130},
 		{"canceled at the server", remote(rpc.Canceled, ""), 65},
@@ -82,6 +87,17 @@ func TestReport(t *testing.T) {
 			rpc.Errorf(rpc.Unavailable, "%w: %w", conn.ErrNotConnected, errNoDialEnded).WithExecuted(rpc.ExecutedNo),
 			"rabbitrpc: unavailable: no connection with the broker: the broker did not answer before the timeout (executed: no)\n" +
 				"hint: RabbitMQ takes three seconds to refuse a wrong password: try a longer --timeout, then check host and port\n",
+		},
+		{
+			"a right is missing",
+			fmt.Errorf("consume: %w", &parked.DeniedError{Need: "read q", Err: &conn.Error{Code: 403, Reason: "ACCESS_REFUSED"}}),
+			"rabbitrpc: consume: ACCESS_REFUSED (403)\nhint: the user of --url or RABBITMQ_URL needs the right to read q\n",
+		},
+		{
+			"a request may be in two places",
+			fmt.Errorf("call 1: %w: %w", conn.ErrNotConnected, parked.ErrInDoubt),
+			"rabbitrpc: call 1: no connection with the broker: the broker has not confirmed it\n" +
+				"hint: it may be parked still. Requeued again it has the same call ID, and does not run twice where servers remember calls\n",
 		},
 		{
 			"a password in the wrong place",

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/parked"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -22,6 +23,15 @@ type usageError struct {
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
+
+// A hintedError is an error of which it is known what to do about it.
+type hintedError struct {
+	err  error
+	hint string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
 
 func usagef(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{cmd.CommandPath(), fmt.Errorf(format, args...)}
@@ -60,8 +70,18 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*usageError](err); ok {
 		return "see " + e.command + " --help"
 	}
+	if e, ok := errors.AsType[*hintedError](err); ok {
+		return e.hint
+	}
+	if e, ok := errors.AsType[*parked.DeniedError](err); ok {
+		return "the user of --url or RABBITMQ_URL needs the right to " + e.Need
+	}
 	e, coded := errors.AsType[*rpc.Error](err)
 	switch {
+	case errors.Is(err, parked.ErrInDoubt):
+		return "it may be parked still. Requeued again it has the same call ID, and does not run twice where servers remember calls"
+	case errors.Is(err, parked.ErrBusy):
+		return "try again when that has ended"
 	case coded && !e.Remote && e.Executed == rpc.ExecutedUnknown: // why comes second: it is in the line above
 		return "the call may have taken effect: find out before you repeat it"
 	case errors.Is(err, conn.ErrRefused):

@@ -22,6 +22,10 @@ import (
 //	ended CODE                   wait for its end; its output is in the files out and err
 //	mute QUEUE                   be a server that takes requests and never answers
 //	listen                       take connections at $LATER, where none were taken before, for the broker
+//	park SERVICE ID METHOD FILE [CONTENT-TYPE]
+//	                             park a request, as a server does; ID and METHOD may have escapes as in Go
+//	user NAME CONFIGURE WRITE READ
+//	                             make a user of the broker with these rights; $NAME is its URL
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -29,10 +33,19 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
-		Setup:               func(e *testscript.Env) error { return setup(e, broker) },
+		Setup: func(e *testscript.Env) error {
+			e.Values[testKey{}] = t
+			return setup(e, broker)
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "control" { // the broker is the tests' own
+				return os.Getenv("RABBITRPC_TEST_URL") == "", nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
-			"mute": mute, "listen": listen, "gone": gone,
+			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user,
 		},
 	})
 }

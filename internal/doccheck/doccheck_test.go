@@ -132,7 +132,7 @@ func anchors(text string) (names []string) {
 
 // TestHeaders compares the headers of protocol.md with the constants of internal/wire, both ways.
 func TestHeaders(t *testing.T) {
-	inCode := constants(t, filepath.Join(root, "internal/wire/wire.go"))
+	inCode := constants(t, filepath.Join(root, "internal/wire"))
 	if len(inCode) < 10 {
 		t.Fatalf("%d headers were found in the code: %v", len(inCode), inCode)
 	}
@@ -151,24 +151,38 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// constants returns the values of the constants in a file that begin with rpc-.
-func constants(t *testing.T, file string) (values []string) {
+// constants returns the values of the constants in a package that begin with rpc-.
+func constants(t *testing.T, dir string) (values []string) {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ast.Inspect(f, func(n ast.Node) bool {
-		if spec, ok := n.(*ast.ValueSpec); ok {
-			for _, v := range spec.Values {
-				if lit, ok := v.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-					if s, err := strconv.Unquote(lit.Value); err == nil && strings.HasPrefix(s, "rpc-") {
-						values = append(values, s)
-					}
-				}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.ValueSpec); ok {
+				values = append(values, headers(spec)...)
+			}
+			return true
+		})
+	}
+	return values
+}
+
+func headers(spec *ast.ValueSpec) (values []string) {
+	for _, v := range spec.Values {
+		if lit, ok := v.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			if s, err := strconv.Unquote(lit.Value); err == nil && strings.HasPrefix(s, "rpc-") {
+				values = append(values, s)
 			}
 		}
-		return true
-	})
+	}
 	return values
 }

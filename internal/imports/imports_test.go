@@ -22,6 +22,8 @@ var allowed = map[string][]string{
 	"internal/wire":             {"rpc", "conn"},
 	"internal/failpoint":        nil,
 	"idempotency":               {"rpc", "internal/failpoint"},
+	"idempotency/bolt":          {"rpc", "internal/failpoint", "idempotency"},
+	"idempotency/postgres":      {"rpc", "internal/failpoint", "idempotency"},
 	"idempotency/storetest":     {"rpc", "idempotency", "internal/failpoint"},
 	"client":                    {"rpc", "conn", "internal/wire"},
 	"server":                    {"rpc", "conn", "internal/wire", "internal/failpoint", "idempotency"},

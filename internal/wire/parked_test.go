@@ -109,6 +109,11 @@ func TestParkedCanBeSent(t *testing.T) {
 					t.Errorf("header %s is %v", name, v)
 				}
 			}
+			for name, value := range c.headers {
+				if n := fmt.Sprint(value); n == "1" && name != "g" && parked.Headers[name] != int64(1) {
+					t.Errorf("header %s is %T %v, want int64 1", name, parked.Headers[name], parked.Headers[name])
+				}
+			}
 			if got, _ := parked.Headers["tenant"].(string); got != c.want {
 				t.Errorf("header tenant is %q, want %q", got, c.want)
 			}
@@ -244,13 +249,18 @@ func TestUnparkedID(t *testing.T) {
 	if got := id(func(*conn.Message) {}, "other"); seen[got] != "" {
 		t.Errorf("another service: got %s, which is %q", got, seen[got])
 	}
+	of := parkedAs(func(*conn.Message) {})
+	of.Headers["rpc-parked-user"] = "root"
+	if m, err := wire.EncodeUnparked(of, "math"); err != nil || seen[m.CorrelationID] != "" {
+		t.Errorf("another user: got %+v, %v, want another call", m, err)
+	}
 	attempts := func(m *conn.Message) { m.Headers["rpc-attempt"], m.Headers["rpc-timeout-ms"] = int64(7), int64(1) }
 	if got := id(attempts, "math"); seen[got] != "as it is" {
 		t.Errorf("another attempt: got %s, want the same call", got)
 	}
 	nameless := func(m *conn.Message) { m.CorrelationID = "" }
-	if id(nameless, "math") == id(nameless, "math") {
-		t.Error("two calls without an ID have the same one")
+	if one, two := id(nameless, "math"), id(nameless, "math"); one == two {
+		t.Errorf("two calls without an ID have the same one, %s", one)
 	}
 }
 
