@@ -6,8 +6,8 @@ import "sync"
 // another fingerprint is a mismatch, and of which of the two, is for the store to
 // say: so it is another flight.
 type flights struct {
-	mu sync.Mutex // guards m
-	m  map[flight]chan struct{}
+	mu sync.Mutex               // guards m
+	m  map[flight]chan struct{} // nil until somebody waits
 }
 
 type flight struct {
@@ -20,16 +20,19 @@ type flight struct {
 func (fs *flights) enter(f flight) <-chan struct{} {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if left, ok := fs.m[f]; ok {
-		return left
+	left, ok := fs.m[f]
+	if ok && left == nil {
+		left = make(chan struct{})
 	}
-	fs.m[f] = make(chan struct{})
-	return nil
+	fs.m[f] = left // nil for the first
+	return left
 }
 
 func (fs *flights) leave(f flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	close(fs.m[f])
+	if left := fs.m[f]; left != nil {
+		close(left)
+	}
 	delete(fs.m, f)
 }

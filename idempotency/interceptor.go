@@ -113,11 +113,16 @@ func pause(ctx context.Context, try int) bool {
 
 func (o *once) begin(ctx context.Context, f flight) (Begun, error) {
 	begun, err := o.store.Begin(ctx, f.key, f.fingerprint)
-	if _, verdict := errors.AsType[*rpc.Error](err); err != nil && !verdict {
-		err = rpc.Errorf(rpc.Unavailable, "cannot tell whether the call is new").
+	_, verdict := errors.AsType[*rpc.Error](err)
+	switch {
+	case err == nil || verdict:
+		return begun, err
+	case ctx.Err() != nil:
+		return begun, rpc.Errorf(rpc.CodeOf(ctx.Err()), "the call ended before it began").
 			WithCause(err).WithExecuted(rpc.ExecutedNo)
 	}
-	return begun, err
+	return begun, rpc.Errorf(rpc.Unavailable, "cannot tell whether the call is new").
+		WithCause(err).WithExecuted(rpc.ExecutedNo)
 }
 
 // answer runs the call if it is the caller's, else tells what is known of it. If undone,
@@ -147,47 +152,37 @@ func orphan(context.Context, *rpc.Request) (*rpc.Reply, error) {
 	return nil, rpc.Errorf(rpc.Unavailable, "the server that ran the call is gone, and it is to be executed at most once")
 }
 
-type claimsKey struct{}
-
-// ClaimsOf returns how often the call that a handler runs for has been claimed, this
-// time included: 1, or more if whoever claimed it before did not live to record an
-// outcome. It is 0 outside of [Interceptor].
-func ClaimsOf(ctx context.Context) int {
-	n, _ := ctx.Value(claimsKey{}).(int)
-	return n
-}
-
 // run runs a call that is claimed with h, and ends the claim.
 func (o *once) run(ctx context.Context, req *rpc.Request, begun Begun, h rpc.Handler) (reply *rpc.Reply, err error, undone bool) {
 	failpoint.Hit("claimed")
-	// stands if next does not return
-	record := &Record{Err: rpc.Errorf(rpc.Internal, "the handler panicked")}
+	r := &running{claimed: claimed{ctx, begun.Claims}, grace: grace{call: ctx}}
 	defer func() {
-		if failed := o.settle(ctx, begun.Token, record); failed != nil {
+		if r.record == (Record{}) {
+			r.record.Err = rpc.Errorf(rpc.Internal, "the handler panicked")
+		}
+		if failed := o.settle(&r.grace, begun.Token, &r.record); failed != nil {
 			reply, err, undone = nil, failed, errors.Is(failed, ErrUndone)
 		}
 	}()
-	with := context.WithValue(ctx, claimsKey{}, begun.Claims)
+	var with context.Context = &r.claimed
 	if begun.Bind != nil {
 		with = begun.Bind(with)
 	}
 	reply, err = h(with, req)
-	switch {
-	case err != nil:
-		record = &Record{Err: coded(err)}
-		return nil, record.Err, false
-	case reply == nil:
-		record = &Record{Err: rpc.Errorf(rpc.Internal, "the handler returned neither reply nor error")}
-		return nil, record.Err, false
+	if err == nil && reply == nil {
+		err = rpc.Errorf(rpc.Internal, "the handler returned neither reply nor error")
 	}
-	record = &Record{Reply: reply}
+	if err != nil {
+		r.record.Err = coded(err)
+		return nil, r.record.Err, false
+	}
+	r.record.Reply = reply
 	return reply, nil, false
 }
 
 // settle ends the claim. It returns the answer to give if the outcome must not be.
-func (o *once) settle(ctx context.Context, token Token, record *Record) *rpc.Error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
+func (o *once) settle(ctx *grace, token Token, record *Record) *rpc.Error {
+	defer ctx.end()
 	if !record.executed() {
 		// If this fails the call cannot run until the store lets go of the claim.
 		// That it has not run is true all the same.

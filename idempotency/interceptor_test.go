@@ -436,6 +436,15 @@ func TestRunsElsewhere(t *testing.T) {
 	})
 }
 
+func TestEndedBeforeItBegan(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	c := &counter{}
+	_, err := intercept(t, c)(ctx, request("1"))
+	wantError(t, err, rpc.DeadlineExceeded, rpc.ExecutedNo)
+	c.wantRuns(t, 0)
+}
+
 // What somebody ran who is gone runs again, unless it must not.
 func TestOrphan(t *testing.T) {
 	type key struct{}

@@ -23,6 +23,11 @@ func KeyOf(req *rpc.Request) Key {
 	return Key{User: req.User, Client: req.Client, Service: req.Service, Method: req.Method, ID: req.ID}
 }
 
+// size is the number of bytes in the key.
+func (k Key) size() int {
+	return len(k.User) + len(k.Client) + len(k.Service) + len(k.Method) + len(k.ID)
+}
+
 // Bytes returns an encoding of the key for stores whose keys are bytes: each
 // field after its length, so that different keys never have the same bytes.
 func (k Key) Bytes() []byte {

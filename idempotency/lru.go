@@ -5,10 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
-	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // LRU is a [Store] in memory. It holds a bounded number of calls and bytes, and
@@ -18,92 +14,68 @@ import (
 //
 // It never forgets a call that runs, nor an outcome younger than the minimum age,
 // because a duplicate may be on its way. If there is no other room Begin refuses
-// new calls with resource_exhausted, ExecutedNo. So it takes, for long, at most
-// entries / minimum age calls per second: 20 000 with the defaults.
+// new calls with resource_exhausted, ExecutedNo. So it takes, for long, as many
+// calls per second as it has room for, divided by the minimum age in seconds.
+// [WithTenantShare] keeps one caller from taking all of it.
 //
-// Complete never refuses: the bound on bytes may be exceeded by the outcomes of
-// the calls that were running when it was reached.
+// Complete never refuses: the bounds on bytes may be exceeded by the outcomes of
+// the calls that were running when they were reached.
 type LRU struct {
-	entries        int
-	bytes          int
-	minAge, maxAge time.Duration
+	bounds
+	start time.Time // points in time are kept as the time since then
 
 	mu      sync.Mutex // guards all below
-	running map[Key]*entry
-	done    *simplelru.LRU[Key, *entry] // oldest use first; len(running)+done.Len() <= entries
-	used    int                         // bytes
+	index   index
+	all     part
+	tenants map[tenant]*part // nil if a tenant may have all
 	fence   uint64
 	stats   Stats
 }
 
 // entry is a call that runs, or one that ran.
 type entry struct {
+	key         Key
 	fence       uint64
 	fingerprint Fingerprint
-	record      *Record // nil while it runs; never changed
-	cost        int     // in bytes
-	used        time.Time
+	record      Record // zero while it runs; never changed after
+	cost        int    // in bytes
+	used        time.Duration
+
+	tenant *part // nil if a tenant may have all
+	links  [2]links
+	hash   uint64 // of the key, in the index
+	next   *entry // there
 }
+
+func (e *entry) running() bool { return e.record == Record{} }
 
 // entryCost is about what an entry takes without the strings and bytes in it.
-const entryCost = 512
-
-// Stats counts since the LRU was made, except for Entries and Bytes, which are as
-// of now.
-type Stats struct {
-	Entries   int    // calls that run, and outcomes
-	Bytes     int    // taken by them, about
-	Hits      uint64 // Begins for a call that is known
-	Misses    uint64 // Begins for a new call, answered with New
-	Evictions uint64 // outcomes forgotten, for age or for room
-	Shed      uint64 // Begins for a new call, refused
-}
-
-// LRUOption changes a default of NewLRU.
-type LRUOption func(*LRU)
-
-// WithEntries bounds the number of calls, running and recorded. Default 200 000.
-func WithEntries(n int) LRUOption { return func(l *LRU) { l.entries = n } }
-
-// WithBytes bounds the memory for them, approximately. Default 128 MiB.
-func WithBytes(n int) LRUOption { return func(l *LRU) { l.bytes = n } }
-
-// WithMinAge sets how long an outcome is kept at least after its last use. Default
-// 10 s, the default timeout of a call. 0 keeps none for sure.
-func WithMinAge(d time.Duration) LRUOption { return func(l *LRU) { l.minAge = d } }
-
-// WithMaxAge sets how long an outcome is kept at most after its last use. Default
-// 10 min.
-func WithMaxAge(d time.Duration) LRUOption { return func(l *LRU) { l.maxAge = d } }
+const entryCost = 360
 
 // NewLRU returns an empty LRU. It returns an error if an option is out of range:
 // entries, bytes and the maximum age must be positive, the minimum age from 0 to
-// the maximum.
+// the maximum, the share of a tenant over 0 and at most 1.
 func NewLRU(options ...LRUOption) (*LRU, error) {
-	l := &LRU{
-		entries: 200_000,
-		bytes:   128 << 20,
-		minAge:  10 * time.Second,
-		maxAge:  10 * time.Minute,
-		running: make(map[Key]*entry),
-	}
+	b := defaultBounds
 	for _, option := range options {
-		option(l)
+		option(&b)
 	}
-	if l.entries <= 0 || l.bytes <= 0 || l.maxAge <= 0 {
-		return nil, fmt.Errorf("idempotency: entries %d, bytes %d and maximum age %v must be positive",
-			l.entries, l.bytes, l.maxAge)
+	if err := b.check(); err != nil {
+		return nil, err
 	}
-	if l.minAge < 0 || l.minAge > l.maxAge {
-		return nil, fmt.Errorf("idempotency: minimum age %v is not from 0 to the maximum %v", l.minAge, l.maxAge)
+	l := &LRU{bounds: b, start: time.Now(), index: newIndex()}
+	l.all = part{pair: ofAll, maxEntries: b.entries, maxBytes: b.bytes}
+	if b.share < 1 {
+		l.tenants = make(map[tenant]*part)
 	}
-	done, err := simplelru.NewLRU[Key, *entry](l.entries, nil)
-	l.done = done
-	return l, err
+	return l, nil
 }
 
 // Begin implements [Store].
-func (l *LRU) Begin(_ context.Context, key Key, fingerprint Fingerprint) (Begun, error) {
+func (l *LRU) Begin(ctx context.Context, key Key, fingerprint Fingerprint) (Begun, error) {
+	if err := ctx.Err(); err != nil {
+		return Begun{}, fmt.Errorf("begin: %w", err)
+	}
 	begun, err := l.begin(key, fingerprint)
 	if begun.Record != nil {
 		begun.Record = begun.Record.Clone() // large maybe: not under the mutex
@@ -114,57 +86,53 @@ func (l *LRU) Begin(_ context.Context, key Key, fingerprint Fingerprint) (Begun,
 func (l *LRU) begin(key Key, fingerprint Fingerprint) (Begun, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	now := time.Since(l.start)
 	l.expire(now)
-	if e := l.find(key); e != nil {
-		l.stats.Hits++
-		switch {
-		case e.fingerprint != fingerprint:
-			return Begun{State: Mismatch}, nil
-		case e.record == nil:
-			return Begun{State: InFlight}, nil
-		}
-		e.used = now
-		l.done.Get(key)
-		return Begun{State: Done, Record: e.record}, nil
+	e, hash := l.index.get(key)
+	switch {
+	case e == nil:
+		return l.claim(&entry{key: key, hash: hash, fingerprint: fingerprint}, now)
+	case e.fingerprint != fingerprint:
+		l.stats.Mismatch++
+		return Begun{State: Mismatch}, nil
+	case e.running():
+		l.stats.InFlight++
+		return Begun{State: InFlight}, nil
 	}
+	l.stats.Done++
+	l.use(e, now)
+	return Begun{State: Done, Record: &e.record}, nil
+}
 
-	cost := entryCost + len(key.User) + len(key.Client) + len(key.Service) + len(key.Method) + len(key.ID)
-	if wait := l.makeRoom(1, cost, now); wait > 0 {
-		l.stats.Shed++
-		return Begun{}, rpc.Errorf(rpc.ResourceExhausted, "too many recent calls").
-			WithExecuted(rpc.ExecutedNo).WithRetryAfter(wait)
+// claim adds a call, if there is room.
+func (l *LRU) claim(e *entry, now time.Duration) (Begun, error) {
+	e.cost = entryCost + e.key.size()
+	if err := l.admit(e, now); err != nil {
+		return Begun{}, err
 	}
-	l.stats.Misses++
+	l.stats.New++
 	l.fence++
-	l.used += cost
-	l.running[key] = &entry{fence: l.fence, fingerprint: fingerprint, cost: cost}
-	return Begun{State: New, Token: Token{Key: key, Fence: l.fence}, Claims: 1}, nil
+	e.fence = l.fence
+	l.index.put(e)
+	return Begun{State: New, Token: Token{Key: e.key, Fence: e.fence}, Claims: 1}, nil
 }
 
 // Complete implements [Store].
 func (l *LRU) Complete(_ context.Context, token Token, record *Record) error {
-	record = record.Clone()
-	cost := 0
-	if record.Reply != nil {
-		cost += len(record.Reply.ContentType) + len(record.Reply.Body) + len(record.Reply.Server)
-	}
-	if record.Err != nil {
-		cost += len(record.Err.Message) + len(record.Err.Details)
-	}
+	own := record.clone() // large maybe: not under the mutex
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e, err := l.release(token)
+	e, err := l.held(token)
 	if err != nil {
 		return err
 	}
-	e.record = record
-	e.cost += cost
-	e.used = time.Now()
-	l.used += e.cost
-	l.done.Add(token.Key, e)
-	l.makeRoom(0, 0, e.used)
+	now := time.Since(l.start)
+	e.record = own
+	l.grow(e, own.size())
+	l.use(e, now)
+	l.makeRoom(e.tenant, 0, 0, now)
+	l.makeRoom(&l.all, 0, 0, now)
 	return nil
 }
 
@@ -172,8 +140,41 @@ func (l *LRU) Complete(_ context.Context, token Token, record *Record) error {
 func (l *LRU) Abandon(_ context.Context, token Token) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := l.release(token)
+	e, err := l.held(token)
+	if err == nil {
+		l.remove(e)
+	}
 	return err
+}
+
+// held returns the running call that token proves to be the holder's.
+func (l *LRU) held(token Token) (*entry, error) {
+	e, _ := l.index.get(token.Key)
+	if e == nil || !e.running() || e.fence != token.Fence {
+		l.stats.Lost++
+		return nil, ErrLost
+	}
+	return e, nil
+}
+
+// Stats counts since the LRU was made, except for Entries and Bytes, which are as
+// of now.
+type Stats struct {
+	Entries int // calls that run, and outcomes
+	Bytes   int // taken by them, about
+
+	// Begins, by what they were answered with.
+	New, Done, InFlight, Mismatch uint64
+
+	// Begins of new calls that were refused: there was no room, or the tenant had its
+	// share.
+	ShedForRoom, ShedForShare uint64
+
+	// Outcomes that were forgotten: for their age, or to make room for others.
+	EvictedForAge, EvictedForRoom uint64
+
+	// Completes and Abandons that came too late.
+	Lost uint64
 }
 
 // Stats returns the counters.
@@ -181,62 +182,6 @@ func (l *LRU) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.stats
-	s.Entries = len(l.running) + l.done.Len()
-	s.Bytes = l.used
+	s.Entries, s.Bytes = l.all.entries, l.all.bytes
 	return s
-}
-
-// find returns the entry for key, or nil.
-func (l *LRU) find(key Key) *entry {
-	if e := l.running[key]; e != nil {
-		return e
-	}
-	e, _ := l.done.Peek(key)
-	return e
-}
-
-// release removes the running entry that token proves to be the holder's.
-func (l *LRU) release(token Token) (*entry, error) {
-	e := l.running[token.Key]
-	if e == nil || e.fence != token.Fence {
-		return nil, ErrLost
-	}
-	delete(l.running, token.Key)
-	l.used -= e.cost
-	return e, nil
-}
-
-// expire forgets all outcomes past the maximum age.
-func (l *LRU) expire(now time.Time) {
-	for {
-		_, oldest, ok := l.done.GetOldest()
-		if !ok || now.Sub(oldest.used) < l.maxAge {
-			return
-		}
-		l.evict()
-	}
-}
-
-// makeRoom forgets outcomes past the minimum age until there is room for more
-// entries and bytes. It returns 0, or, if there is none, after what time to try
-// again.
-func (l *LRU) makeRoom(entries, bytes int, now time.Time) time.Duration {
-	for len(l.running)+l.done.Len()+entries > l.entries || l.used+bytes > l.bytes {
-		_, oldest, ok := l.done.GetOldest()
-		if !ok {
-			return askAgainAfter // all are running
-		}
-		if age := now.Sub(oldest.used); age < l.minAge {
-			return l.minAge - age
-		}
-		l.evict()
-	}
-	return 0
-}
-
-// evict forgets the outcome that was used the longest ago.
-func (l *LRU) evict() {
-	_, e, _ := l.done.RemoveOldest()
-	l.used -= e.cost
-	l.stats.Evictions++
 }

@@ -1,7 +1,9 @@
 package idempotency_test
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,6 +37,9 @@ func TestNewLRURefuses(t *testing.T) {
 		{"no age", []idempotency.LRUOption{idempotency.WithMinAge(0), idempotency.WithMaxAge(0)}},
 		{"negative minimum", []idempotency.LRUOption{idempotency.WithMinAge(-1)}},
 		{"minimum over maximum", []idempotency.LRUOption{idempotency.WithMinAge(2), idempotency.WithMaxAge(1)}},
+		{"no share", []idempotency.LRUOption{idempotency.WithTenantShare(0)}},
+		{"share over all", []idempotency.LRUOption{idempotency.WithTenantShare(1.01)}},
+		{"no number", []idempotency.LRUOption{idempotency.WithTenantShare(math.NaN())}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,14 +53,18 @@ func TestNewLRURefuses(t *testing.T) {
 // lru drives an LRU with numbers for calls.
 type lru struct {
 	*idempotency.LRU
-	t *testing.T
+	t   *testing.T
+	key idempotency.Key // of all calls, but for the ID
 }
 
-func key(n int) idempotency.Key { return idempotency.Key{ID: fmt.Sprint(n)} }
+func (l lru) begin(n int) (idempotency.Begun, error) {
+	l.key.ID = fmt.Sprint(n)
+	return l.Begin(l.t.Context(), l.key, idempotency.Fingerprint{})
+}
 
 func (l lru) want(n int, want idempotency.State) idempotency.Token {
 	l.t.Helper()
-	begun, err := l.Begin(l.t.Context(), key(n), idempotency.Fingerprint{})
+	begun, err := l.begin(n)
 	if err != nil || begun.State != want {
 		l.t.Fatalf("Begin(%d) = state %d, %v, want state %d", n, begun.State, err, want)
 	}
@@ -78,7 +87,7 @@ func (l lru) run(n, size int) {
 
 func (l lru) wantShed(n int, retryAfter time.Duration) {
 	l.t.Helper()
-	begun, err := l.Begin(l.t.Context(), key(n), idempotency.Fingerprint{})
+	begun, err := l.begin(n)
 	if rpc.CodeOf(err) != rpc.ResourceExhausted || rpc.Executed(err) != rpc.ExecutedNo {
 		l.t.Fatalf("Begin(%d) = state %d, %v, want resource_exhausted, not executed", n, begun.State, err)
 	}
@@ -87,10 +96,20 @@ func (l lru) wantShed(n int, retryAfter time.Duration) {
 	}
 }
 
+// wantCounters compares the statistics, but for what is as of now.
+func (l lru) wantCounters(want idempotency.Stats) {
+	l.t.Helper()
+	got := l.Stats()
+	want.Entries, want.Bytes = got.Entries, got.Bytes
+	if got != want {
+		l.t.Errorf("stats = %+v, want %+v", got, want)
+	}
+}
+
 // virtual runs f with an LRU and a clock that moves only when f sleeps.
 func virtual(t *testing.T, f func(l lru), options ...idempotency.LRUOption) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(lru{newLRU(t, options...), t}) })
+	synctest.Test(t, func(t *testing.T) { f(lru{LRU: newLRU(t, options...), t: t}) })
 }
 
 func TestLRUForgetsAtMaxAge(t *testing.T) {
@@ -131,7 +150,7 @@ func TestLRUKeepsTheYoung(t *testing.T) {
 		l.wantShed(3, time.Nanosecond)
 		time.Sleep(time.Nanosecond)
 		l.run(3, 0)
-		if got := l.Stats(); got.Evictions != 1 || got.Shed != 3 {
+		if got := l.Stats(); got.EvictedForRoom != 1 || got.ShedForRoom != 3 {
 			t.Errorf("stats = %+v, want 1 eviction, 3 shed", got)
 		}
 	}, idempotency.WithEntries(2))
@@ -183,19 +202,40 @@ func TestLRUStats(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.want(1, idempotency.Done)
-		want := idempotency.Stats{Entries: 1, Bytes: running + 2000, Hits: 2, Misses: 1}
+		l.want(1, idempotency.Done)
+		for range 3 {
+			if begun, err := l.Begin(t.Context(), token.Key, idempotency.Fingerprint{1}); err != nil || begun.State != idempotency.Mismatch {
+				t.Fatalf("Begin = state %d, %v, want a mismatch", begun.State, err)
+			}
+		}
+		want := idempotency.Stats{Entries: 1, Bytes: running + 2000, New: 1, InFlight: 1, Done: 2, Mismatch: 3}
 		if got := l.Stats(); got != want {
 			t.Errorf("stats = %+v, want %+v", got, want)
+		}
+
+		for _, late := range []error{l.Complete(t.Context(), token, record), l.Abandon(t.Context(), token)} {
+			if !errors.Is(late, idempotency.ErrLost) {
+				t.Errorf("end of a claim that has ended: %v, want ErrLost", late)
+			}
 		}
 		if err := l.Abandon(t.Context(), l.want(2, idempotency.New)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		l.want(3, idempotency.New)
-		want = idempotency.Stats{Entries: 1, Bytes: running, Hits: 2, Misses: 3, Evictions: 1}
+		want.Bytes = running
+		want.New += 2
+		want.EvictedForAge, want.Lost = 1, 2
 		if got := l.Stats(); got != want {
 			t.Errorf("stats = %+v, want %+v", got, want)
 		}
+	})
+}
+
+func TestLRUSurvivesNothing(t *testing.T) {
+	storetest.RunCrash(t, storetest.Crash{
+		Survives: storetest.Nothing,
+		Open:     func(string) (idempotency.Store, error) { return idempotency.NewLRU() },
 	})
 }
 

@@ -17,7 +17,11 @@ type Record struct {
 // Clone returns a copy that shares no memory with r, without the cause of Err:
 // that is for the process in which it happened, and may hold on to anything.
 func (r *Record) Clone() *Record {
-	var c Record
+	c := r.clone()
+	return &c
+}
+
+func (r *Record) clone() (c Record) {
 	if r.Reply != nil {
 		reply := *r.Reply
 		reply.Body = bytes.Clone(reply.Body)
@@ -27,7 +31,19 @@ func (r *Record) Clone() *Record {
 		c.Err = r.Err.WithCause(nil)
 		c.Err.Details = bytes.Clone(c.Err.Details)
 	}
-	return &c
+	return c
+}
+
+// size is the number of bytes in the record.
+func (r *Record) size() int {
+	n := 0
+	if r.Reply != nil {
+		n += len(r.Reply.ContentType) + len(r.Reply.Body) + len(r.Reply.Server)
+	}
+	if r.Err != nil {
+		n += len(r.Err.Message) + len(r.Err.Details)
+	}
+	return n
 }
 
 // replay turns the record, which must be the caller's own, into an answer.

@@ -14,7 +14,8 @@ type Store interface {
 	// Begin claims the call for the caller, unless it is known, and says which.
 	// Of several Begins for one call, one at most is answered with New or Orphaned
 	// until the claim ends, or its holder is taken for gone. The error is of type *rpc.Error where the store has a verdict
-	// of its own, such as resource_exhausted; after any error nothing is claimed.
+	// of its own, such as resource_exhausted; after any error nothing is claimed. With
+	// a ctx that has ended it claims nothing, and returns an error.
 	Begin(ctx context.Context, key Key, fingerprint Fingerprint) (Begun, error)
 
 	// Complete records what came of the call, and ends the claim. If the claim is
@@ -69,7 +70,7 @@ type Begun struct {
 	Record *Record // if Done; the caller's own, to change as it likes
 
 	// Claims counts the claims of the call that did not end before their holders
-	// did, and this one, if New or Orphaned.
+	// did, and this one, if New or Orphaned. 0 means that the store does not count.
 	Claims int
 
 	// Bind, if not nil, returns the context to run the call with: it carries what

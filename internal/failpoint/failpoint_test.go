@@ -3,16 +3,23 @@ package failpoint
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv("RABBITRPC_FAILPOINT_CHILD") != "" {
-		Hit("first")
-		os.Stdout.WriteString("passed once\n")
-		Hit("first")
-		os.Stdout.WriteString("passed twice\n")
+		runtime.LockOSThread() // so that a point is passed in another thread than the first, which takes the signals
+		passed := make(chan struct{})
+		go func() {
+			Hit("first")
+			os.Stdout.WriteString("passed once\n")
+			Hit("first")
+			os.Stdout.WriteString("passed twice\n")
+			close(passed)
+		}()
+		<-passed
 		return
 	}
 	os.Exit(m.Run())
