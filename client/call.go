@@ -166,6 +166,9 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.services.deny(svc, p.queue, e.cause)
 	case e.kind == returned:
 		c.services.learn(svc, p.queue, missing)
+	case e.kind == full:
+		c.services.learn(svc, p.queue, busy)
+		c.stats.bounced.Add(1)
 	case e.kind == bounced:
 		c.services.learn(svc, p.queue, busy) // or one died: a look will tell
 		c.stats.bounced.Add(1)
@@ -195,7 +198,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 	if a.Mode == wire.Durable {
 		confirmed = func(ok bool) {
 			if !ok { // if it is, the wait for the reply goes on
-				call.end(ending{attempt: attempt, kind: nacked, reason: "queue is full"})
+				call.end(ending{attempt: attempt, kind: nacked, reason: errFull.Error()})
 			}
 		}
 	}

@@ -14,6 +14,7 @@ var (
 	errBusy     = errors.New("servers are busy, or one died with the request")
 	errCanceled = errors.New("canceled by the caller")
 	errClosed   = errors.New("client is closed")
+	errFull     = errors.New("queue is full")
 	errNoReply  = errors.New("no reply in time")
 	errPlain    = errors.New("a plain queue and durable calls do not go together")
 	errNotTaken = errors.New("no server took the request in time")

@@ -44,7 +44,7 @@ type AttemptEnded struct {
 // String names a kind of event as it appears in [AttemptEnded].
 func (k kind) String() string {
 	return [...]string{
-		"started", "connected", "disconnected", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "buried",
+		"started", "connected", "disconnected", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "full", "buried",
 		"nacked", "lost", "unsent", "unsure", "blocked", "ready", "over", "canceled",
 	}[k]
 }

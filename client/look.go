@@ -76,7 +76,7 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 	})
 	defer c.pending.remove(ping, false)
 	switch e := c.exchange(ctx, l, ping, wire.Attempt{Mode: wire.Direct}); e.kind {
-	case replied, failed: // a server that does not know pings is one
+	case replied, failed, full: // a server that does not know pings is one; who is at a full queue, a request will tell
 		return present, nil
 	case returned:
 		return missing, nil

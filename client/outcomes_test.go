@@ -79,6 +79,12 @@ func TestOutcomes(t *testing.T) {
 			hit:  func(r *rig) { r.conn.Fail(conntest.DropConfirm(1)) },
 			code: rpc.OK, executed: rpc.ExecutedYes},
 		{name: "bounce", hit: func(r *rig) { r.stop() }, code: rpc.Unavailable, executed: rpc.ExecutedUnknown},
+		{name: "queue is full", hit: func(r *rig) {
+			for range 16 + 1 { // for the workers, and the queue
+				go client.Call(context.Background(), r.client, double, 60_000, client.WithoutRetry())
+			}
+			time.Sleep(time.Millisecond)
+		}, code: rpc.ResourceExhausted, executed: rpc.ExecutedUnknown},
 		{name: "expired in the queue", opts: []client.CallOption{client.Durable()}, hit: func(r *rig) { r.stop() },
 			code: rpc.DeadlineExceeded, executed: rpc.ExecutedUnknown},
 
@@ -107,7 +113,7 @@ func TestOutcomes(t *testing.T) {
 						return tt.handler(ctx, n)
 					}
 					return 2 * n, nil
-				}, server.WithDrain(time.Hour))
+				}, server.WithDrain(time.Hour), server.WithMaxQueue(1))
 				r.mustCall(0)
 				if tt.hit != nil {
 					tt.hit(r)

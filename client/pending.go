@@ -147,6 +147,8 @@ func (e ending) event(mode wire.Mode) event {
 		return event{kind: bounced}
 	case e.reason == "expired":
 		return event{kind: expired}
+	case e.reason == "maxlen": // without a server, or after one that died with it: the broker does not say
+		return event{kind: full, cause: errFull}
 	}
 	return event{kind: buried, cause: fmt.Errorf("request was given up by the broker: %s", e.reason)}
 }

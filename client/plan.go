@@ -55,6 +55,7 @@ const (
 	returned          // unroutable: nobody has the request
 	bounced           // no server had room for it, or one had it and died
 	expired           // it was in the queue until the deadline
+	full              // the queue is as long as it may be: this request had no place in it, or has lost it to another
 	buried            // the broker gave it up for another reason
 	nacked            // the broker refused it
 	lost              // the session ended while the request was out
@@ -78,7 +79,7 @@ type plan struct {
 	maybe  bool       // an attempt may have been executed, or may still be
 	tries  int        // retries so far
 	last   error      // why the last attempt failed; each is a case of unavailable
-	answer *rpc.Error // of the server, to the last attempt
+	answer *rpc.Error // of the server or the broker, to the last attempt
 }
 
 // next decides. Nothing else does.
@@ -120,6 +121,8 @@ func (p *plan) next(e event) step {
 	case expired:
 		p.maybe = true
 		return p.fail(rpc.DeadlineExceeded, errNotTaken)
+	case full:
+		return p.refused(local(rpc.ResourceExhausted, rpc.ExecutedUnknown, e.cause))
 	case buried:
 		p.maybe = true
 		return p.fail(rpc.Internal, e.cause)

@@ -15,13 +15,14 @@ import (
 type world struct {
 	sent     int  // publishes that may have reached a server
 	executed bool // a handler may have run
+	refused  bool // the last retry was not in the budget
 	said     *rpc.Error
 }
 
 // TestPlan drives plans with all sequences of events that there can be, and checks what must hold in each.
 func TestPlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		retries := 0
+		var w world
 		p := &plan{
 			callOptions: callOptions{
 				wait:     rapid.Bool().Draw(t, "wait"),
@@ -33,15 +34,14 @@ func TestPlan(t *testing.T) {
 			plain: rapid.Bool().Draw(t, "plain"),
 			queue: "q",
 			budget: func() bool {
-				retries++
-				return rapid.Bool().Draw(t, "budget")
+				w.refused = !rapid.Bool().Draw(t, "budget")
+				return !w.refused
 			},
 			back: func() bool { return rapid.Bool().Draw(t, "back") },
 		}
 		p.wait = p.wait && !p.failFast // as the options do
 		p.durable = p.durable && !p.plain
 
-		var w world
 		e := event{kind: started}
 		var before doing
 		for n := 0; ; n++ {
@@ -99,7 +99,7 @@ func (w *world) happen(t *rapid.T, p *plan, s step) event {
 	case "ambiguous":
 		w.executed = true // maybe
 		w.sent++
-		kinds := []kind{lost, unsure, buried}
+		kinds := []kind{lost, unsure, full, buried}
 		if s.mode == wire.Direct {
 			kinds = append(kinds, bounced)
 		} else {
@@ -146,8 +146,10 @@ func check(t *rapid.T, p *plan, w *world, e event, s step, before doing) {
 		if e.kind == failed && s.wait < e.err.RetryAfter {
 			t.Fatalf("a pause of %v, and the server has asked for %v", s.wait, e.err.RetryAfter)
 		}
-		if (e.kind == failed || e.kind == nacked) && (!p.retry || e.err != nil && e.err.Executed == rpc.ExecutedYes) {
-			t.Fatal("a retry that was not asked for, or that can only give the same answer")
+		if e.kind == failed || e.kind == nacked || e.kind == full {
+			if !p.retry || w.refused || e.err != nil && e.err.Executed == rpc.ExecutedYes {
+				t.Fatal("a retry that was not asked for, is not in the budget, or can only give the same answer")
+			}
 		}
 		if p.failFast && (e.kind == disconnected || e.kind == unsent || e.kind == returned) {
 			t.Fatalf("waits after %v, and must fail fast", e.kind)
@@ -162,6 +164,9 @@ func check(t *rapid.T, p *plan, w *world, e event, s step, before doing) {
 		}
 		if s.err == nil {
 			return
+		}
+		if code := rpc.CodeOf(s.err); (e.kind == full || e.kind == nacked) && code != rpc.ResourceExhausted {
+			t.Fatalf("%v after %v", code, e.kind)
 		}
 		x := rpc.Executed(s.err)
 		if w.executed && x == rpc.ExecutedNo {

@@ -73,7 +73,7 @@ func (s *services) get(queue string, make func() *service) *service {
 }
 
 // known returns what is known of a service and still good. Of the calls to busy servers one is let through now and then,
-// to find out whether there is room again.
+// to find out whether they are still there, and whether there is room again.
 func (s *services) known(svc *service) presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *services) known(svc *service) presence {
 	switch {
 	case svc.state == busy && age >= busyFor:
 		svc.at = time.Now()
-		return present
+		return unknown
 	case svc.state == denied && age < deniedFor:
 		return denied
 	case svc.state >= absent && age >= absentFor:

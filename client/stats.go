@@ -8,7 +8,7 @@ type Stats struct {
 	OK      uint64 // ended with a reply
 	Failed  uint64 // ended with an error
 	Resent  uint64 // attempts beyond the first of their call
-	Bounced uint64 // attempts that came back because no server had room, or one died
+	Bounced uint64 // attempts that came back because no server or no queue had room, or a server died
 	Late    uint64 // replies to no call in flight: duplicates, those that came too late, and made-up ones
 	Forged  uint64 // replies of the wrong user
 }

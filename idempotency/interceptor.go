@@ -19,8 +19,8 @@ const (
 	// elsewhere, at the latest.
 	askAgainAfter = 100 * time.Millisecond
 
-	// mostTries bounds how often a call is run whose effect is undone each time.
-	mostTries = 10
+	// mostRuns bounds how often a call is run whose effect is undone each time.
+	mostRuns = 10
 )
 
 // Interceptor returns an interceptor that lets each call through once, and answers
@@ -37,7 +37,8 @@ const (
 //     and again.
 //   - A call whose holder is gone runs again, unless it is to be executed at most
 //     once: then it is recorded as unavailable, ExecutedUnknown.
-//   - A call whose effect the store had to undo runs again, up to 10 times.
+//   - A call whose effect the store had to undo runs again, up to 10 times; then, and
+//     if it is to be executed at most once, it gets aborted.
 //   - A call ID that was used with another payload gets invalid_argument.
 //
 // A reply that was recorded has Replayed set. Each error of a call with an ID is an
@@ -79,19 +80,20 @@ func (o *once) do(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
 		}
 	}
 	defer o.flights.leave(f)
-	for try := 1; ; try++ {
+	for waits, runs := 0, 0; ; {
 		begun, err := o.begin(ctx, f)
 		if err != nil {
 			return nil, err
 		}
 		if begun.State == InFlight {
-			if !pause(ctx, try) {
+			if waits++; !pause(ctx, waits) {
 				return nil, rpc.Errorf(rpc.Unavailable, "the call is running elsewhere").WithRetryAfter(askAgainAfter)
 			}
 			continue
 		}
 		reply, err, undone := o.answer(ctx, req, begun)
-		if !undone || try == mostTries || ctx.Err() != nil {
+		// Only the store's part of the effect was undone: a handler may have another.
+		if runs++; !undone || req.AtMostOnce || runs == mostRuns || !pause(ctx, runs) {
 			return reply, err
 		}
 	}
@@ -160,7 +162,7 @@ func (o *once) run(ctx context.Context, req *rpc.Request, begun Begun, h rpc.Han
 		if r.record == (Record{}) {
 			r.record.Err = rpc.Errorf(rpc.Internal, "the handler panicked")
 		}
-		if failed := o.settle(&r.grace, begun.Token, &r.record); failed != nil {
+		if failed := o.settle(&r.grace, begun, &r.record); failed != nil {
 			reply, err, undone = nil, failed, errors.Is(failed, ErrUndone)
 		}
 	}()
@@ -181,22 +183,25 @@ func (o *once) run(ctx context.Context, req *rpc.Request, begun Begun, h rpc.Han
 }
 
 // settle ends the claim. It returns the answer to give if the outcome must not be.
-func (o *once) settle(ctx *grace, token Token, record *Record) *rpc.Error {
+func (o *once) settle(ctx *grace, begun Begun, record *Record) *rpc.Error {
 	defer ctx.end()
 	if !record.executed() {
 		// If this fails the call cannot run until the store lets go of the claim.
 		// That it has not run is true all the same.
-		_ = o.store.Abandon(ctx, token)
+		_ = o.store.Abandon(ctx, begun.Token)
+		if begun.State == Orphaned {
+			return record.Err.WithExecuted(rpc.ExecutedUnknown) // by whoever had it before
+		}
 		return nil
 	}
-	err := o.store.Complete(ctx, token, record)
+	err := o.store.Complete(ctx, begun.Token, record)
 	switch {
 	case err == nil:
 		failpoint.Hit("stored")
 		return nil
 	case errors.Is(err, ErrUndone):
 		return rpc.Errorf(rpc.Aborted, "the call lost against others at the same data").
-			WithCause(err).WithRetryAfter(askAgainAfter).WithExecuted(rpc.ExecutedNo)
+			WithCause(err).WithRetryAfter(askAgainAfter)
 	}
 	return rpc.Errorf(rpc.Unavailable, "the outcome of the call is not recorded").
 		WithCause(err).WithRetryAfter(askAgainAfter)

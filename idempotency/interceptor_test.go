@@ -388,7 +388,7 @@ func TestStoreFails(t *testing.T) {
 		{"begin fails", faulty{begin: broken}, rpc.Unavailable, rpc.ExecutedNo, 0, broken, 0},
 		{"begin sheds", faulty{begin: shed}, rpc.ResourceExhausted, rpc.ExecutedNo, time.Second, shed, 0},
 		{"no such state", faulty{begun: idempotency.Begun{State: 9}}, rpc.Internal, rpc.ExecutedNo, 0, nil, 0},
-		{"undone each time", faulty{complete: idempotency.ErrUndone}, rpc.Aborted, rpc.ExecutedNo, soon, idempotency.ErrUndone, 10},
+		{"undone each time", faulty{complete: idempotency.ErrUndone}, rpc.Aborted, rpc.ExecutedUnknown, soon, idempotency.ErrUndone, 10},
 		{"complete fails", faulty{complete: broken}, rpc.Unavailable, rpc.ExecutedUnknown, soon, broken, 1},
 		{
 			"claim is lost", faulty{complete: fmt.Errorf("update: %w", idempotency.ErrLost)},
@@ -552,4 +552,52 @@ func BenchmarkInterceptor(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// waits says that the call is in flight, and n times so, before faulty has its say.
+type waits struct {
+	faulty
+	n int
+}
+
+func (w *waits) Begin(ctx context.Context, k idempotency.Key, f idempotency.Fingerprint) (idempotency.Begun, error) {
+	if w.n > 0 {
+		w.n--
+		return idempotency.Begun{State: idempotency.InFlight}, nil
+	}
+	return w.faulty.Begin(ctx, k, f)
+}
+
+// However long a call had to wait for its turn, it does not run more than ten times.
+func TestUndoneRunsAreBounded(t *testing.T) {
+	for _, n := range []int{0, 9, 10, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &counter{}
+			store := &waits{faulty: faulty{Store: newLRU(t), complete: idempotency.ErrUndone}, n: n}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := rpc.Chain(c.handle, idempotency.Interceptor(store))(ctx, request("1"))
+			wantError(t, err, rpc.Aborted, rpc.ExecutedUnknown)
+			c.wantRuns(t, 10)
+		})
+	}
+}
+
+func TestUndoneAtMostOnce(t *testing.T) {
+	c := &counter{}
+	req := request("1")
+	req.AtMostOnce = true
+	_, err := rpc.Chain(c.handle, idempotency.Interceptor(&faulty{Store: newLRU(t), complete: idempotency.ErrUndone}))(t.Context(), req)
+	wantError(t, err, rpc.Aborted, rpc.ExecutedUnknown) // what it did elsewhere is not undone
+	c.wantRuns(t, 1)
+}
+
+// A no of the second holder is none of the first, who is gone.
+func TestOrphanIsNeverNo(t *testing.T) {
+	c := &counter{do: func(context.Context, *rpc.Request) (*rpc.Reply, error) {
+		return nil, rpc.Errorf(rpc.FailedPrecondition, "account is empty").WithExecuted(rpc.ExecutedNo)
+	}}
+	store := &faulty{Store: newLRU(t), begun: idempotency.Begun{State: idempotency.Orphaned, Claims: 2}}
+	_, err := rpc.Chain(c.handle, idempotency.Interceptor(store))(t.Context(), request("1"))
+	wantError(t, err, rpc.FailedPrecondition, rpc.ExecutedUnknown)
 }

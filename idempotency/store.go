@@ -25,9 +25,10 @@ type Store interface {
 	// memory with record once it returns.
 	Complete(ctx context.Context, token Token, record *Record) error
 
-	// Abandon ends the claim of a call that did not run, so that the next Begin
-	// is answered with New. If the claim is no longer the holder's it changes
-	// nothing and returns ErrLost.
+	// Abandon ends the claim of a call that did not run, as if it had not been
+	// claimed: the next Begin is answered with New or, if this claim was of an
+	// orphan, with Orphaned again, and as many Claims. If the claim is no longer the
+	// holder's it changes nothing and returns ErrLost.
 	Abandon(ctx context.Context, token Token) error
 }
 

@@ -2,10 +2,9 @@ package server
 
 import (
 	"context"
-	"errors"
+	"math/rand/v2"
 	"time"
 
-	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -18,52 +17,32 @@ func (s *Server) again(next rpc.Handler) rpc.Handler {
 		if r.AtMostOnce && r.Redelivered {
 			return nil, rpc.Errorf(rpc.Unavailable, "request was delivered before, and is to be executed at most once")
 		}
-		j := jobOf(ctx)
-		starts := max(idempotency.ClaimsOf(ctx)-1, wire.DeliveryCount(&j.delivery.Message))
-		if limit := s.opts.startLimit(); limit == 0 || starts < limit {
-			return next(ctx, r)
+		j, limit := jobOf(ctx), s.opts.startLimit()
+		switch starts := s.starts(ctx, j, r); {
+		case starts < 2 || limit == 0:
+		case starts < limit:
+			// Who dies with one request has others in hand, which are suspects as well. Apart from each other the good ones
+			// have the time to end.
+			sleep(ctx, rand.N(time.Duration(starts)*suspectWait))
+		default:
+			if err := s.park(ctx, j, r, starts); err != nil {
+				j.keep = true
+				return nil, err
+			}
+			return nil, rpc.Errorf(rpc.Internal, "request was given up: it was delivered %d times, and no server lived to answer it", starts)
 		}
-		if err := s.park(ctx, j, r, starts); err != nil {
-			j.keep = true
-			return nil, err
-		}
-		return nil, rpc.Errorf(rpc.Internal, "request was given up: %d servers that ran it did not live to answer it", starts)
+		return next(ctx, r)
 	}
 }
 
-// parkedMost bounds a parked queue; the oldest makes room.
-const parkedMost = 10_000
+const suspectWait = 200 * time.Millisecond
 
-const parkTimeout = 5 * time.Second
-
-// park moves a request to the service's parked queue.
-func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parkTimeout)
-	defer cancel()
-	request := j.delivery.Message
-	request.Type, request.ContentType = r.Method, r.ContentType // a plain queue's request may name neither
-	err := s.publishParked(ctx, j, &request, wire.Parking{
-		Reason: "whoever ran it did not live to answer it", Attempts: starts, At: time.Now(), Server: s.opts.name, User: r.User,
-	})
-	if err != nil {
-		s.opts.log.Error("request cannot be parked", "service", s.service, "method", r.Method, "call", r.ID,
-			"attempts", starts, "err", err)
-		return rpc.Errorf(rpc.Unavailable, "request cannot be parked").WithCause(err).WithExecuted(rpc.ExecutedNo)
+// starts is how often the request was started before, as far as anybody counts that. In a classic queue the header could be the
+// caller's own.
+func (s *Server) starts(ctx context.Context, j *job, r *rpc.Request) int {
+	n := max(0, idempotency.ClaimsOf(ctx)-1)
+	if s.opts.quorum > 0 && !j.source.Plain && r.Redelivered {
+		n = max(n, wire.DeliveryCount(&j.delivery.Message))
 	}
-	s.stats.parked.Add(1)
-	s.opts.log.Error("request parked: whoever ran it did not live to answer it", "service", s.service, "method", r.Method,
-		"call", r.ID, "attempts", starts, "queue", wire.ParkedQueue(s.service))
-	return nil
-}
-
-func (s *Server) publishParked(ctx context.Context, j *job, request *conn.Message, p wire.Parking) error {
-	args := map[string]any{"x-max-length": int64(parkedMost)}
-	if s.opts.quorum > 0 {
-		args["x-queue-type"] = "quorum"
-	}
-	queue := conn.Queue{Name: wire.ParkedQueue(s.service), Durable: true, Args: args}
-	if _, err := j.session.DeclareQueue(ctx, queue); err != nil && !errors.Is(err, conn.ErrPrecondition) {
-		return err // with other properties it serves as well
-	}
-	return j.publishConfirmed(ctx, wire.EncodeParked(request, s.service, p))
+	return n
 }

@@ -20,6 +20,7 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	s.answering.Add(1)
 	defer s.answering.Add(-1)
 	s.stats.received.Add(1)
+	j.stop = ctx.Done()
 	failpoint.Hit("delivered")
 	call, err := wire.DecodeRequest(&j.delivery.Message, *j.source)
 	if errors.Is(err, wire.ErrNoReply) || !s.answerable(ctx, j, call) {
@@ -42,14 +43,13 @@ func (s *Server) answer(ctx context.Context, j *job) {
 		failpoint.Hit("validated")
 		o := s.watch(ctx, j, call, deadline)
 		m = s.execute(ctx, j, call, deadline)
-		if !o.end() {
+		if told := !o.end(); told && !j.keep {
 			s.ack(j)
 			return
 		}
 	}
 	switch {
 	case j.keep:
-		sleep(ctx, retryAfter)
 		j.delivery.Nack(true)
 	case s.send(ctx, j, call, m):
 		s.ack(j)
@@ -101,7 +101,7 @@ func (s *Server) encodeError(j *job, call *wire.Call, err error) *conn.Message {
 	if e.Executed == rpc.ExecutedNo && j.delivery.Redelivered {
 		e = e.WithExecuted(rpc.ExecutedUnknown) // who had the request before may have executed it
 	}
-	return wire.EncodeError(call, e, s.opts.name, false)
+	return wire.EncodeError(call, e, s.opts.name)
 }
 
 // send publishes the answer and reports whether the request is done with: not if the session ended before that was
@@ -185,4 +185,10 @@ func (s *Server) ack(j *job) {
 }
 
 // onReturn counts replies that found no queue: their callers are gone. A caller that comes back finds the reply in the store.
-func (s *Server) onReturn(*conn.Return) { s.stats.unroutable.Add(1) }
+func (s *Server) onReturn(r *conn.Return) {
+	if r.Key == wire.ParkedQueue(s.service) {
+		s.parkedReturned.Add(1)
+		return
+	}
+	s.stats.unroutable.Add(1)
+}

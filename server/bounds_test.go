@@ -271,6 +271,9 @@ func TestWithReplyTo(t *testing.T) {
 			})
 		})
 	}
+	if _, err := server.New(nil, "math", server.WithReplyTo(nil)); err != nil {
+		t.Errorf("without a pattern: got %v", err)
+	}
 	if s, err := server.New(nil, "math", server.WithReplyTo(regexp.MustCompile("."))); err == nil {
 		t.Errorf("without a plain queue: got %v", s)
 	}

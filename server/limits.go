@@ -87,11 +87,11 @@ func (l Limits) validate() error {
 		{"Reply", l.Reply, 1, maxMessage},
 	} {
 		if f.got < f.least || f.got > f.most {
-			return fmt.Errorf("Limits.%s must be %d to %d, got %d", f.name, f.least, f.most, f.got)
+			return fmt.Errorf("server.Limits.%s must be %d to %d, got %d", f.name, f.least, f.most, f.got)
 		}
 	}
 	if l.Timeout < time.Millisecond || l.Timeout > maxTimeout {
-		return fmt.Errorf("Limits.Timeout must be 1ms to %v, got %v", maxTimeout, l.Timeout)
+		return fmt.Errorf("server.Limits.Timeout must be 1ms to %v, got %v", maxTimeout, l.Timeout)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,10 @@ func TestLimits(t *testing.T) {
 	}
 	timeout := func(ms int64) func(*conn.Message) { return func(m *conn.Message) { m.Headers["rpc-timeout-ms"] = ms } }
 	none := server.Limits{}
+	docs, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name     string
 		limits   server.Limits
@@ -68,6 +73,9 @@ func TestLimits(t *testing.T) {
 		{"timeout, lower", server.Limits{Timeout: 10 * time.Second}, timeout(10_000), timeout(10_001), "header rpc-timeout-ms must be 1 to 10000 milliseconds"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.limits == none && !strings.Contains(string(docs), "`"+c.want+"`") {
+				t.Errorf("operations.md does not say %q", c.want)
+			}
 			inBubble(t, func(t *testing.T, r *rig) {
 				p := r.launch(r.conn, func(s *server.Server) {
 					server.Handle(s, double, twice)
@@ -119,20 +127,20 @@ func TestLimitsRefused(t *testing.T) {
 		limits server.Limits
 		want   string
 	}{
-		{server.Limits{Body: -1}, "Limits.Body must be 1 to 536870912, got -1"},
-		{server.Limits{Body: 512<<20 + 1}, "Limits.Body must be 1 to 536870912, got 536870913"},
-		{server.Limits{Ratio: -1}, "Limits.Ratio must be 1 to 100000, got -1"},
-		{server.Limits{Ratio: 100_001}, "Limits.Ratio must be 1 to 100000, got 100001"},
-		{server.Limits{JSONDepth: -1}, "Limits.JSONDepth must be 1 to 10000, got -1"},
-		{server.Limits{JSONDepth: 10_001}, "Limits.JSONDepth must be 1 to 10000, got 10001"},
-		{server.Limits{Headers: 15}, "Limits.Headers must be 16 to 8192, got 15"},
-		{server.Limits{Headers: 8193}, "Limits.Headers must be 16 to 8192, got 8193"},
-		{server.Limits{HeaderBytes: 1023}, "Limits.HeaderBytes must be 1024 to 131072, got 1023"},
-		{server.Limits{HeaderBytes: 128<<10 + 1}, "Limits.HeaderBytes must be 1024 to 131072, got 131073"},
-		{server.Limits{Timeout: 1}, "Limits.Timeout must be 1ms to 24h0m0s, got 1ns"},
-		{server.Limits{Timeout: 24*time.Hour + 1}, "Limits.Timeout must be 1ms to 24h0m0s, got 24h0m0.000000001s"},
-		{server.Limits{Reply: -1}, "Limits.Reply must be 1 to 536870912, got -1"},
-		{server.Limits{Reply: 512<<20 + 1}, "Limits.Reply must be 1 to 536870912, got 536870913"},
+		{server.Limits{Body: -1}, "server.Limits.Body must be 1 to 536870912, got -1"},
+		{server.Limits{Body: 512<<20 + 1}, "server.Limits.Body must be 1 to 536870912, got 536870913"},
+		{server.Limits{Ratio: -1}, "server.Limits.Ratio must be 1 to 100000, got -1"},
+		{server.Limits{Ratio: 100_001}, "server.Limits.Ratio must be 1 to 100000, got 100001"},
+		{server.Limits{JSONDepth: -1}, "server.Limits.JSONDepth must be 1 to 10000, got -1"},
+		{server.Limits{JSONDepth: 10_001}, "server.Limits.JSONDepth must be 1 to 10000, got 10001"},
+		{server.Limits{Headers: 15}, "server.Limits.Headers must be 16 to 8192, got 15"},
+		{server.Limits{Headers: 8193}, "server.Limits.Headers must be 16 to 8192, got 8193"},
+		{server.Limits{HeaderBytes: 1023}, "server.Limits.HeaderBytes must be 1024 to 131072, got 1023"},
+		{server.Limits{HeaderBytes: 128<<10 + 1}, "server.Limits.HeaderBytes must be 1024 to 131072, got 131073"},
+		{server.Limits{Timeout: 1}, "server.Limits.Timeout must be 1ms to 24h0m0s, got 1ns"},
+		{server.Limits{Timeout: 24*time.Hour + 1}, "server.Limits.Timeout must be 1ms to 24h0m0s, got 24h0m0.000000001s"},
+		{server.Limits{Reply: -1}, "server.Limits.Reply must be 1 to 536870912, got -1"},
+		{server.Limits{Reply: 512<<20 + 1}, "server.Limits.Reply must be 1 to 536870912, got 536870913"},
 		{server.Limits{Body: 1, Ratio: 1, JSONDepth: 1, Headers: 16, HeaderBytes: 1024, Timeout: time.Millisecond, Reply: 1}, ""},
 		{server.Limits{Body: 512 << 20, Ratio: 100_000, JSONDepth: 10_000, Headers: 8192, HeaderBytes: 128 << 10, Timeout: 24 * time.Hour, Reply: 512 << 20}, ""},
 	} {
@@ -141,6 +149,12 @@ func TestLimitsRefused(t *testing.T) {
 			t.Errorf("%+v: got %v, want %q", c.limits, err, c.want)
 		}
 	}
+}
+
+func ExampleWithLimits() {
+	_, err := server.New(nil, "math", server.WithLimits(server.Limits{Body: 64 << 10, JSONDepth: 20_000}))
+	fmt.Println(err)
+	// Output: server.Limits.JSONDepth must be 1 to 10000, got 20000
 }
 
 // What one WithLimits does not set is what the one before has set.

@@ -29,7 +29,10 @@ type options struct {
 	method       string         // for messages of the plain queue that name none
 	replyTo      *regexp.Regexp // names of queues that its callers may have answered, exclusive or not; may be nil
 	quorum       int            // delivery limit of a quorum queue; 0 for a classic one
+	maxQueue     int            // requests that may wait in the service's queue; 0 for any number
 	poison       int            // how often a request may be started without an end; 0 for ever
+	tenant       int            // requests of one tenant at a time; 0 for any number
+	adaptive     int            // the least that the adaptive limit may be; 0 for no such limit
 	failFast     bool
 	authorizer   func(context.Context, *rpc.Request) error
 }
@@ -41,6 +44,12 @@ func (o *options) startLimit() int {
 		return min(o.poison, o.quorum)
 	}
 	return o.poison
+}
+
+// parks reports whether a request may come to be parked: somebody counts how often it was started.
+func (o *options) parks() bool {
+	_, forgets := o.store.(*idempotency.LRU)
+	return o.poison > 0 && (o.quorum > 0 || o.store != nil && !forgets)
 }
 
 const maxWorkers = 10_000
@@ -63,6 +72,12 @@ func (o *options) validate() error {
 		return fmt.Errorf("delivery limit must be 1 to 1000, got %d", o.quorum)
 	case o.replyTo != nil && o.queue == "":
 		return errors.New("WithReplyTo is for the callers of a plain queue: it needs WithQueue")
+	case o.maxQueue < 0:
+		return fmt.Errorf("queue must have room for 1 request or more, got %d", o.maxQueue)
+	case o.tenant < 0 || o.tenant > maxWorkers:
+		return fmt.Errorf("tenant limit must be 1 to %d, got %d", maxWorkers, o.tenant)
+	case o.adaptive < 0 || o.adaptive > o.workers:
+		return fmt.Errorf("least adaptive limit must be 1 to %d, the workers, got %d", o.workers, o.adaptive)
 	case o.poison < 0 || o.poison > 1000:
 		return fmt.Errorf("poison limit must be 0 to 1000, got %d", o.poison)
 	}
@@ -112,6 +127,9 @@ func WithQueue(name, method string) Option {
 // queues of services, and this plain queue, are not answered, whatever the pattern.
 func WithReplyTo(pattern *regexp.Regexp) Option {
 	return func(o *options) {
+		if pattern == nil {
+			return
+		}
 		whole := *pattern
 		whole.Longest() // or a match could end early
 		o.replyTo = &whole
@@ -122,17 +140,25 @@ func WithReplyTo(pattern *regexp.Regexp) Option {
 // kills its servers: after limit failed deliveries, 1 to 1000, it goes back to its caller.
 func WithQuorumQueue(limit int) Option { return func(o *options) { o.quorum = limit } }
 
-// WithPoisonLimit sets how often a request may be started by servers that do not live to answer it, 0 to 1000, default 5.
-// Then it is not started again but parked, in the queue rabbitrpc.SERVICE.parked, and its caller told: internal,
+// WithMaxQueue bounds how many requests may wait in the service's queue, those that workers have not counted; of a plain queue
+// it does not. A request that finds the queue full goes back to its caller at once: resource_exhausted. In a quorum queue it
+// takes the place of the oldest, which goes back instead, whatever its caller was promised. A queue that exists keeps its
+// bound, and a server that wants another one does not start. Default: no bound.
+func WithMaxQueue(n int) Option { return func(o *options) { o.maxQueue = n } }
+
+// WithPoisonLimit sets how often a request may be given to servers that do not live to answer it, 0 to 1000, default 5. Then
+// it is not started again but parked, in the queue rabbitrpc.SERVICE.parked, and its caller told: internal,
 // ExecutedUnknown. 0 is for ever.
 //
-// Somebody must count: a quorum queue does, up to its own limit, and so does a store that survives, such as
-// idempotency/bolt or postgres. With a classic queue and an LRU nobody does.
+// Somebody must count: a quorum queue does, up to its own limit, and so does a store that survives and claims before it
+// runs: idempotency/bolt, and postgres without transactions. With a classic queue and any other store nobody does. What runs
+// beside a request that kills its server is counted too: the limit leaves it the time to end in another try.
 func WithPoisonLimit(n int) Option { return func(o *options) { o.poison = n } }
 
 // WithFailFast makes Run end with an error when the broker takes away what the server needs, for those who have a
 // supervisor decide: the queue is deleted, its leader lost, a right revoked, an acknowledgement overdue. By default the
-// server makes a new session, declares all again, and goes on within a second. Lost connections are no such reason.
+// server makes a new session, declares all again, and goes on within a second. Lost connections are no such reason; what the
+// broker refuses others who share the connection is.
 func WithFailFast() Option { return func(o *options) { o.failFast = true } }
 
 // WithAuthorizer asks f whether a request may be executed: after its bounds were checked, before its body is decoded, its

@@ -12,7 +12,8 @@ import (
 const overdueAfter = time.Second
 
 // An overdue watches for a handler that does not look at its context. Its caller is told, its worker is not free, and its
-// request not acknowledged before it ends: so that the broker hands over no more than there are free workers for.
+// request not acknowledged before it ends: so that the broker hands over no more, in this session, than there are free
+// workers for.
 type overdue struct {
 	timer *time.Timer
 	told  chan struct{} // closed when the caller has been told
@@ -23,7 +24,7 @@ func (s *Server) watch(ctx context.Context, j *job, call *wire.Call, deadline ti
 	o.timer = time.AfterFunc(time.Until(deadline)+overdueAfter, func() {
 		defer close(o.told)
 		s.stats.overdue.Add(1)
-		s.opts.log.Error("handler does not look at its context, and keeps a worker", "service", s.service,
+		s.opts.log.Error("request is overdue, and keeps its worker", "service", s.service,
 			"method", call.Method, "call", call.ID, "timeout", call.Timeout)
 		s.send(ctx, j, call, s.encodeError(j, call, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time")))
 	})

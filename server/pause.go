@@ -33,5 +33,6 @@ func (g *gate) state() (closed bool, changed <-chan struct{}) {
 // once, and does nothing if the server is paused; a server may be paused before it runs.
 func (s *Server) Pause() { s.gate.set(true) }
 
-// Resume ends a pause.
+// Resume ends a pause. Handlers that run since before the pause are not counted: until they end, requests may be taken that
+// wait for a worker.
 func (s *Server) Resume() { s.gate.set(false) }

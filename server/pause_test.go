@@ -28,14 +28,20 @@ func consumers(r *rig) (n int) {
 func TestPause(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		var runs counter
-		p := r.start(r.conn, slow(time.Second, &runs), server.WithWorkers(1))
+		p := r.start(r.conn, slow(time.Second, &runs), server.WithWorkers(1), server.WithQueue("rpc_queue", "double"))
 		r.send(r.request("1"))
 		synctest.Wait()
-		r.send(r.request("2"))
+		r.send(r.plain("2")) // of another queue: it is handed over, and waits for the worker
+		synctest.Wait()
 		p.Pause()
 		p.Pause()
 		if n := consumers(r); n != 0 {
 			t.Errorf("%d consumers, want none", n)
+		}
+		for _, q := range r.broker.Queues() {
+			if q.Name == "rpc_queue" && q.Ready != 1 {
+				t.Errorf("%+v, want what has not started given back", q)
+			}
 		}
 		time.Sleep(5 * time.Second)
 		if got := summary(r.replies()); got != "[2]" || runs.ran() != 1 {
@@ -97,7 +103,7 @@ func TestOverdue(t *testing.T) {
 		if s := p.Stats(); s.Overdue != 1 || s.Running != 1 || unacked(r) != 1 {
 			t.Errorf("%d overdue, %d run, %d unacked, want one of each", s.Overdue, s.Running, unacked(r))
 		}
-		if log := r.log.String(); !strings.Contains(log, "handler does not look at its context") || !strings.Contains(log, m.CorrelationID) {
+		if log := r.log.String(); !strings.Contains(log, "request is overdue, and keeps its worker") || !strings.Contains(log, m.CorrelationID) {
 			t.Errorf("log:\n%s", log)
 		}
 		r.mustAnswer()
@@ -108,6 +114,25 @@ func TestOverdue(t *testing.T) {
 		}
 		if reply, err := r.ask(m); err != nil || string(reply.Body) != "2" || runs.ran() != 2 {
 			t.Errorf("asked again: got %v, %v of %d runs, want what was recorded", reply, err, runs.ran())
+		}
+	})
+}
+
+// The request is not acknowledged before the broker has what its caller is told, though the handler may end first.
+func TestOverdueAnswerIsConfirmed(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+			return p.Publish(m, func(ok bool) { time.AfterFunc(5*time.Second, func() { confirmed(ok) }) })
+		}}
+		r.start(c, func(context.Context, int) (int, error) { time.Sleep(12 * time.Second); return 0, nil })
+		r.send(r.request("1"))
+		time.Sleep(13 * time.Second)
+		if unacked(r) != 1 {
+			t.Error("acknowledged before the answer was confirmed")
+		}
+		time.Sleep(10 * time.Second)
+		if unacked(r) != 0 || len(r.replies()) != 1 {
+			t.Error("want it answered once, and acknowledged")
 		}
 	})
 }
@@ -160,6 +185,36 @@ func TestTakenAway(t *testing.T) {
 			}
 		})
 	})
+}
+
+// So does any other error of a channel.
+func TestFailFast(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		m    conn.Message
+		want error
+	}{
+		{"406", conn.Message{Key: "x", UserID: "somebody else"}, conn.ErrPrecondition},
+		{"404", conn.Message{Exchange: "nowhere", Key: "x"}, conn.ErrNotFound},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				p := r.start(r.conn, twice, server.WithFailFast())
+				s, err := r.conn.Session(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				pub, err := s.OpenPublisher(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				pub.Publish(&c.m, nil)
+				if err := p.wait(); !errors.Is(err, c.want) {
+					t.Errorf("run: %v, want %v", err, c.want)
+				}
+			})
+		})
+	}
 }
 
 // Two services on one connection do not know of each other.

@@ -26,9 +26,23 @@ func (h printableHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, clean)
 }
 
+func (h printableHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return printableHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h printableHandler) WithGroup(name string) slog.Handler {
+	return printableHandler{h.Handler.WithGroup(name)}
+}
+
 func printableValue(v slog.Value) slog.Value {
 	text := ""
 	switch v.Kind() {
+	case slog.KindGroup:
+		var clean []slog.Attr
+		for _, a := range v.Group() {
+			clean = append(clean, slog.Attr{Key: printable(a.Key), Value: printableValue(a.Value.Resolve())})
+		}
+		return slog.GroupValue(clean...)
 	case slog.KindString:
 		text = v.String()
 	case slog.KindAny:

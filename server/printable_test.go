@@ -111,3 +111,33 @@ func TestLogIsPrintable(t *testing.T) {
 		})
 	}
 }
+
+// hostile is an error that logs as a group.
+type hostile struct{ s string }
+
+func (h hostile) Error() string { return h.s }
+func (h hostile) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("why", h.s))
+}
+
+// raw writes values as they are.
+type raw struct{ out *strings.Builder }
+
+func (h raw) Enabled(context.Context, slog.Level) bool { return true }
+func (h raw) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h raw) WithGroup(string) slog.Handler            { return h }
+func (h raw) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(h.out, "%s=%s ", a.Key, a.Value); return true })
+	return nil
+}
+
+func TestGroupsAreEscaped(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var b strings.Builder
+		r.start(r.conn, func(context.Context, int) (int, error) { return 0, hostile{"\x1b[2J"} }, server.WithLogger(slog.New(raw{&b})))
+		r.ask(r.request("1"))
+		if strings.Contains(b.String(), "\x1b") {
+			t.Errorf("%q", b.String())
+		}
+	})
+}

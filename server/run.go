@@ -29,8 +29,9 @@ type job struct {
 	publisher conn.Publisher
 	source    *wire.Source
 	received  time.Time
-	keep      bool        // it could not be parked: the broker is to keep it
-	executed  atomic.Bool // a handler was called
+	keep      bool            // it could not be parked: the broker is to keep it
+	stop      <-chan struct{} // closed when handlers are to stop
+	executed  atomic.Bool     // a handler was called
 }
 
 type jobKey struct{}
@@ -58,23 +59,22 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.direct.close()
 	jobs := make(chan *job, 4*s.opts.workers) // two queues in two sessions: a consumer that waited could not be cancelled
 	var workers sync.WaitGroup
-	last := make(chan struct{}) // closed when nothing more is to be started
 	for range s.opts.workers {
-		workers.Go(func() { s.work(handling, jobs, last) })
+		workers.Go(func() { s.work(handling, jobs) })
 	}
 	err := s.serve(ctx, jobs)
-	close(last)
+	close(s.last)
 	giveBack(jobs)
 	return errors.Join(err, s.drain(&workers, stop))
 }
 
 // work answers requests until the last.
-func (s *Server) work(ctx context.Context, jobs <-chan *job, last <-chan struct{}) {
+func (s *Server) work(ctx context.Context, jobs <-chan *job) {
 	for {
 		select {
 		case j := <-jobs:
 			s.answer(ctx, j)
-		case <-last:
+		case <-s.last:
 			return
 		}
 	}
@@ -165,6 +165,11 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 	if err != nil {
 		return err
 	}
+	if s.opts.parks() {
+		if err := s.declareParked(ctx, session); err != nil && session.Err() == nil {
+			s.opts.log.Error("requests that kill servers cannot be parked", "service", s.service, "err", err)
+		}
+	}
 	again := time.NewTicker(declareEvery)
 	defer again.Stop()
 	for {
@@ -194,11 +199,16 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 
 // consume starts a consumer for each source. With an error it returns those that were started.
 func (s *Server) consume(ctx context.Context, session conn.Session, publisher conn.Publisher,
-	sources map[string]*wire.Source, jobs chan<- *job) (consumers []conn.Consumer, err error) {
+	sources map[string]*wire.Source, jobs chan *job) (consumers []conn.Consumer, err error) {
 	for queue, source := range sources {
 		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers}, func(d *conn.Delivery) {
 			select {
 			case jobs <- &job{delivery: d, session: session, publisher: publisher, source: source, received: time.Now()}:
+				select {
+				case <-s.last: // the consumer was slow to end, and no worker is left
+					giveBack(jobs)
+				default:
+				}
 			case <-session.Done():
 			}
 		})

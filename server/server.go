@@ -51,9 +51,14 @@ type Server struct {
 	stats   stats
 	direct  *direct
 	gate    *gate
-	struck  int // sessions in a row that met what cannot be read; Run's own
+	last    chan struct{} // closed when nothing more is to be started
+	limit   *limit        // may be nil
+	struck  int           // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64 // requests that workers are at
+
+	parkedReturned atomic.Int64 // requests that did not get into the parked queue
+
 	started   atomic.Bool
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -101,9 +106,18 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		methods: make(map[string]rpc.Handler),
 		ready:   make(chan struct{}),
 		gate:    newGate(),
+		last:    make(chan struct{}),
 	}
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
-	chain := o.interceptors
+	var chain []rpc.Interceptor
+	if o.tenant > 0 {
+		chain = append(chain, s.limitTenants)
+	}
+	if o.adaptive > 0 {
+		s.limit = newLimit(o.adaptive, o.workers)
+		chain = append(chain, s.adapt)
+	}
+	chain = append(chain, o.interceptors...)
 	if o.store != nil {
 		chain = append(chain, idempotency.Interceptor(o.store))
 	}
@@ -171,6 +185,7 @@ func prefixed(step string, err error) *rpc.Error {
 }
 
 func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+	jobOf(ctx).executed.Store(true)
 	return s.methods[r.Method](ctx, r)
 }
 
@@ -178,4 +193,10 @@ func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, erro
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Stats returns what the server has counted since it was made.
-func (s *Server) Stats() Stats { return s.stats.snapshot() }
+func (s *Server) Stats() Stats {
+	st := s.stats.snapshot()
+	if st.Limit = s.opts.workers; s.limit != nil {
+		st.Limit = s.limit.get()
+	}
+	return st
+}

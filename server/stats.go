@@ -8,6 +8,7 @@ type Stats struct {
 	Answered   uint64 // with a reply
 	Replayed   uint64 // of those, from the store
 	Failed     uint64 // with an error of the handler, or of an interceptor
+	Refused    uint64 // of those, over WithAdaptiveLimit or WithTenantLimit
 	Rejected   uint64 // out of bounds, or for no method: answered with an error
 	Dropped    uint64 // without an address that may be answered
 	Expired    uint64 // not started, since the caller had given up
@@ -16,17 +17,18 @@ type Stats struct {
 	Overdue    uint64 // handlers that did not end within a second after their deadline
 	Parked     uint64 // requests that are not to be run again
 	Running    int64  // handlers, now
+	Limit      int    // of those, now: WithWorkers, or less by WithAdaptiveLimit
 }
 
 type stats struct {
-	received, answered, replayed, failed, rejected, dropped, expired, unroutable, panics, overdue, parked atomic.Uint64
-	running                                                                                               atomic.Int64
+	received, answered, replayed, failed, refused, rejected, dropped, expired, unroutable, panics, overdue, parked atomic.Uint64
+	running                                                                                                        atomic.Int64
 }
 
 func (s *stats) snapshot() Stats {
 	return Stats{
 		Received: s.received.Load(), Answered: s.answered.Load(), Replayed: s.replayed.Load(), Failed: s.failed.Load(),
-		Rejected: s.rejected.Load(), Dropped: s.dropped.Load(), Expired: s.expired.Load(),
+		Refused: s.refused.Load(), Rejected: s.rejected.Load(), Dropped: s.dropped.Load(), Expired: s.expired.Load(),
 		Unroutable: s.unroutable.Load(), Panics: s.panics.Load(),
 		Overdue: s.overdue.Load(), Parked: s.parked.Load(), Running: s.running.Load(),
 	}

@@ -17,7 +17,8 @@ type limits struct {
 	deadLetterKey *string
 	ttl           time.Duration
 	maxLength     int
-	rejectPublish bool
+	rejectPublish bool // drop no message that is in the queue
+	deadLetterNew bool // dead-letter those that are refused
 	quorum        bool
 	deliveryLimit int
 }
@@ -110,7 +111,9 @@ func parseArgs(q conn.Queue) (limits, error) {
 		case "x-max-length":
 			l.maxLength, ok = int(n), isNumber && n >= 0
 		case "x-overflow":
-			l.rejectPublish, ok = text == "reject-publish", text == "reject-publish" || text == "drop-head"
+			l.deadLetterNew = text == "reject-publish-dlx"
+			l.rejectPublish = l.deadLetterNew || text == "reject-publish"
+			ok = l.rejectPublish || text == "drop-head"
 		case "x-queue-type":
 			l.quorum, ok = text == "quorum", text == "classic" || text == "quorum"
 		case "x-delivery-limit":

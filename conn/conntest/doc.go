@@ -20,9 +20,9 @@
 // # What it leaves out
 //
 // Direct reply-to, BCC, priorities, binding arguments, permissions, and limits on bytes. Of the x- arguments of a queue it
-// obeys x-dead-letter-exchange, x-dead-letter-routing-key, x-message-ttl, x-max-length, x-overflow (drop-head,
-// reject-publish), and x-queue-type with x-delivery-limit; it takes and compares the others, without effect. An alarm
-// ([Broker.Block]) is known to all sessions at once.
+// obeys x-dead-letter-exchange, x-dead-letter-routing-key, x-message-ttl, x-max-length, x-overflow, and x-queue-type with
+// x-delivery-limit; it takes and compares the others, without effect. An alarm ([Broker.Block]) is known to all sessions at
+// once.
 //
 // # Concurrency
 //

@@ -29,7 +29,10 @@ func (q *queue) state() QueueState {
 
 // add takes a message in, or refuses it.
 func (q *queue) add(m message) bool {
-	if q.rejectPublish && len(q.ready)+1 > q.maxLength {
+	if q.rejectPublish && q.maxLength >= 0 && len(q.ready)+1 > q.maxLength {
+		if q.deadLetterNew {
+			q.b.deadLetter(q, &m, "maxlen")
+		}
 		return false
 	}
 	q.lastSeq++

@@ -61,8 +61,8 @@ func TestGolden(t *testing.T) {
 		{"reply", wire.EncodeReply(call(), &reply)},
 		{"reply-replayed", wire.EncodeReply(call(), &replayed)},
 		{"reply-persistent", wire.EncodeReply(durable, &reply)},
-		{"error", wire.EncodeError(call(), failure, "host/1", true)},
-		{"error-bare", wire.EncodeError(&wire.Call{ReplyTo: "q"}, rpc.Errorf(rpc.Internal, "broken"), "host/1", false)},
+		{"error", wire.EncodeError(call(), failure, "host/1")},
+		{"error-bare", wire.EncodeError(&wire.Call{ReplyTo: "q"}, rpc.Errorf(rpc.Internal, "broken"), "host/1")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.m.Validate(); err != nil {

@@ -28,7 +28,7 @@ func EncodeReply(c *Call, r *rpc.Reply) *conn.Message {
 
 // EncodeError makes the message that answers c with an error. The body is the error's message, for peers that cannot read
 // headers. A message that is too long is cut; details that are too long are left out.
-func EncodeError(c *Call, e *rpc.Error, server string, replayed bool) *conn.Message {
+func EncodeError(c *Call, e *rpc.Error, server string) *conn.Message {
 	text := cut(strings.ToValidUTF8(e.Message, "�"), maxMessage)
 	m := answer(c, server)
 	m.ContentType = "text/plain"
@@ -41,9 +41,6 @@ func EncodeError(c *Call, e *rpc.Error, server string, replayed bool) *conn.Mess
 	}
 	if e.RetryAfter > 0 {
 		m.Headers[headerRetryAfter] = max(1, e.RetryAfter.Milliseconds())
-	}
-	if replayed {
-		m.Headers[headerReplayed] = true
 	}
 	return m
 }

@@ -32,7 +32,7 @@ func TestErrorEncodeDecode(t *testing.T) {
 			want := &rpc.Error{
 				Code: code, Message: "a\nb", Details: json.RawMessage(`[1]`), RetryAfter: time.Second, Executed: executed,
 			}
-			reply, err := wire.DecodeReply(wire.EncodeError(call(), want, "host/1", false))
+			reply, err := wire.DecodeReply(wire.EncodeError(call(), want, "host/1"))
 			want.Remote = true
 			if reply != nil || !reflect.DeepEqual(err, want) {
 				t.Errorf("got %v, %+v, want %+v", reply, err, want)
@@ -64,7 +64,7 @@ func TestEncodeErrorBounds(t *testing.T) {
 		{"retry after a negative time", rpc.Error{Code: rpc.Aborted, RetryAfter: -1}, rpc.Error{Code: rpc.Aborted}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := wire.EncodeError(call(), &c.err, "host/1", false)
+			m := wire.EncodeError(call(), &c.err, "host/1")
 			if err := m.Validate(); err != nil {
 				t.Error(err)
 			}
@@ -152,7 +152,7 @@ func FuzzDecodeReply(f *testing.F) {
 		if !utf8.ValidString(e.Message) {
 			return
 		}
-		if _, err := wire.DecodeReply(wire.EncodeError(call(), &again, "", false)); !reflect.DeepEqual(err, e) {
+		if _, err := wire.DecodeReply(wire.EncodeError(call(), &again, "")); !reflect.DeepEqual(err, e) {
 			t.Errorf("encoded again: got %+v, want %+v", err, e)
 		}
 	})

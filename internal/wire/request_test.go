@@ -418,7 +418,7 @@ func FuzzDecodeRequest(f *testing.F) {
 			}
 			checkMessage(t, coded.Message)
 			if len(id) <= 255 && len(replyTo) <= 255 {
-				if err := wire.EncodeError(c, coded, "host/1", false).Validate(); err != nil {
+				if err := wire.EncodeError(c, coded, "host/1").Validate(); err != nil {
 					t.Errorf("error reply cannot be sent: %v", err)
 				}
 			}

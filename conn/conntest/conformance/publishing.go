@@ -9,6 +9,14 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
+// short makes a queue like that of a service, for one message.
+func short(p *peer, args map[string]any) (queue, key string) {
+	args["x-max-length"], args["x-dead-letter-exchange"] = int64(1), ""
+	queue, key = p.queue(conn.Queue{Durable: true, Args: args}), unique()
+	p.bind(queue, "amq.direct", key)
+	return queue, key
+}
+
 var publishing = []testCase{
 	{"all properties arrive", func(t *testing.T, a, b *peer) {
 		q := a.queue(conn.Queue{})
@@ -155,6 +163,61 @@ var publishing = []testCase{
 		if len(a.returns) != 0 {
 			t.Error("returned")
 		}
+	}},
+	{"queue without a bound refuses nothing", func(t *testing.T, a, b *peer) {
+		a.send(a.queue(conn.Queue{Args: map[string]any{"x-overflow": "reject-publish"}}), "1", "2")
+	}},
+	{"full queue refuses, and sends what it refuses back", func(t *testing.T, a, b *peer) {
+		q, key := short(a, map[string]any{"x-overflow": "reject-publish-dlx"})
+		a.send(q, "1")
+		reply := b.queue(conn.Queue{})
+		back := b.consume(conn.Consume{Queue: reply, Prefetch: 1})
+		for _, expiration := range []string{"0", "600000"} {
+			m := conn.Message{Exchange: "amq.direct", Key: key, Mandatory: true, Expiration: expiration, CorrelationID: "c",
+				Headers: map[string]any{"CC": []any{reply}}, Body: []byte("2")}
+			ok(t, b.Publish(&m, nil))
+			d := back.want("2", false)
+			wantHeaders(t, d, map[string]any{"x-first-death-reason": "maxlen", "x-first-death-queue": q})
+			if ok(t, d.Ack()); d.CorrelationID != "c" || d.Expiration != "" {
+				t.Errorf("came as %+v", d.Message)
+			}
+			m.Persistent = true
+			if b.publish(m) {
+				t.Error("confirmed a message beyond the limit")
+			}
+			ok(t, back.want("2", false).Ack())
+		}
+		if len(b.returns) != 0 {
+			t.Error("returned")
+		}
+		a.wantState(q, 1, 0)
+		a.consume(conn.Consume{Queue: q, Prefetch: 1}).want("1", false)
+	}},
+	{"full queue that refuses drops nothing that is given back", func(t *testing.T, a, b *peer) {
+		q, _ := short(a, map[string]any{"x-overflow": "reject-publish-dlx"})
+		a.send(q, "1")
+		in := a.consume(conn.Consume{Queue: q, Prefetch: 1})
+		d := in.want("1", false)
+		a.send(q, "2")
+		ok(t, in.Cancel(a.ctx))
+		ok(t, d.Nack(true))
+		a.wantState(q, 2, 0)
+		in = a.consume(conn.Consume{Queue: q, Prefetch: 2})
+		in.want("1", true)
+		in.want("2", false)
+	}},
+	{"full quorum queue sends its oldest back", func(t *testing.T, a, b *peer) {
+		q, key := short(a, map[string]any{"x-queue-type": "quorum"})
+		reply := b.queue(conn.Queue{})
+		for _, body := range []string{"1", "2"} {
+			m := conn.Message{Exchange: "amq.direct", Key: key, Headers: map[string]any{"CC": []any{reply}}, Body: []byte(body)}
+			if !b.publish(m) {
+				t.Error("refused")
+			}
+		}
+		d := b.consume(conn.Consume{Queue: reply, Prefetch: 1}).want("1", false)
+		wantHeaders(t, d, map[string]any{"x-first-death-reason": "maxlen", "x-first-death-queue": q})
+		a.consume(conn.Consume{Queue: q, Prefetch: 1}).want("2", false)
 	}},
 	{"message refused by one of its queues", func(t *testing.T, a, b *peer) {
 		full := a.queue(conn.Queue{Args: map[string]any{"x-max-length": int64(0), "x-overflow": "reject-publish"}})
