@@ -35,7 +35,8 @@ func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, err
 // request completes a copy of what the caller has given.
 func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
 	req := *r
-	req.ID, req.Client, req.Attempt = o.id, c.opts.name, 0
+	req.ID, req.Client, req.User, req.Attempt = o.id, c.opts.name, c.opts.user, 0
+	o.once = o.once || r.AtMostOnce
 	if req.ID == "" {
 		req.ID = uuid.NewString()
 	}

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -254,6 +255,52 @@ func TestServerUser(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Second)
 		r.mustCall(2)
+	})
+}
+
+// A server can rely on who calls: the broker has checked it.
+func TestUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := conntest.NewBroker()
+		defer b.Close()
+		c, err := client.New(b.Connector("client", conntest.WithUser("billing")), client.WithUser("billing"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(context.Background())
+		r := &rig{t: t, broker: b, client: c}
+		_, stop := r.serve(b.Connector("server"), twice, server.WithAuthorizer(func(_ context.Context, req *rpc.Request) error {
+			if req.User != "billing" {
+				return errors.New("who?")
+			}
+			return nil
+		}))
+		defer stop()
+		r.mustCall(1)
+		_, err = c.Do(t.Context(), &rpc.Request{Service: "math", Method: "double", Body: []byte("1"), User: "root"}) // not for a caller to say
+		check(t, err, rpc.OK, rpc.ExecutedYes)
+	})
+}
+
+// A request can ask for itself to be executed at most once.
+func TestRequestAtMostOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var once []bool
+		_, stop := r.serve(r.broker.Connector("server"), twice, server.WithInterceptors(func(next rpc.Handler) rpc.Handler {
+			return func(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
+				once = append(once, req.AtMostOnce)
+				return next(ctx, req)
+			}
+		}))
+		defer stop()
+		for _, want := range []bool{true, false} {
+			if _, err := r.client.Do(t.Context(), &rpc.Request{Service: "math", Method: "double", Body: []byte("1"), AtMostOnce: want}); err != nil {
+				t.Error(err)
+			}
+		}
+		if !slices.Equal(once, []bool{true, false}) {
+			t.Errorf("got %v, want at most once, and not", once)
+		}
 	})
 }
 

@@ -16,6 +16,7 @@ type Option interface{ apply(*options) }
 type options struct {
 	call         callOptions
 	name         string
+	user         string
 	queue        string
 	inFlight     int
 	maxBody      int
@@ -33,6 +34,8 @@ func (o *options) validate() error {
 	switch {
 	case o.name == "" || len(o.name) > 255:
 		return fmt.Errorf("name must have 1 to 255 bytes, got %d", len(o.name))
+	case len(o.user) > 255:
+		return fmt.Errorf("user must have at most 255 bytes, got %d", len(o.user))
 	case len(o.queue) > 255:
 		return fmt.Errorf("queue must have at most 255 bytes, got %d", len(o.queue))
 	case o.queue != "" && o.call.durable:
@@ -48,6 +51,11 @@ func (o *options) validate() error {
 // WithName says who calls, 1 to 255 bytes. Servers deduplicate within one name: a program that is to get its stored
 // replies after a restart needs the same name again. Default: random, for this client alone.
 func WithName(name string) Option { return clientOption(func(o *options) { o.name = name }) }
+
+// WithUser says in each request that it comes from this RabbitMQ user, which must be the one that the client's connection has
+// logged in as: the broker checks it, and ends the session if it is not. Servers that authorize or limit by user insist on it.
+// Default: not said.
+func WithUser(name string) Option { return clientOption(func(o *options) { o.user = name }) }
 
 // WithQueue sends all calls to a queue by its name, to be answered by a server that knows nothing of this protocol, such
 // as that of RabbitMQ's tutorial 6 on "rpc_queue". Its errors cannot be told from replies.

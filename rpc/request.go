@@ -22,7 +22,7 @@ type Request struct {
 	// that give none, their reply address. Nobody checks it.
 	Client string
 
-	// User is the user_id that the broker validated, or "".
+	// User is the user_id that the broker validated, or "". A client says its own.
 	User string
 
 	// Attempt counts the attempts of the call, from 1.
@@ -31,7 +31,7 @@ type Request struct {
 	// AtMostOnce says that the call must not be executed again once it may have been.
 	AtMostOnce bool
 
-	// Redelivered says that the broker has handed this attempt to a server before, which may have executed it.
+	// Redelivered, which the server sets, says that the broker has handed this attempt to a server before, which may have executed it.
 	Redelivered bool
 }
 

@@ -55,6 +55,7 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 		CorrelationID: r.ID,
 		ReplyTo:       a.ReplyTo,
 		Type:          r.Method,
+		UserID:        r.User,
 		Expiration:    strconv.FormatInt(ms, 10),
 		Priority:      a.Priority,
 		Headers:       headers,
