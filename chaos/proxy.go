@@ -1,167 +1,185 @@
 package chaos
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// A Proxy is a TCP proxy between clients and a broker. It can let go of the line without hanging up, hang up, and be
-// out of reach.
+const (
+	proxyDialTimeout = 5 * time.Second       // to reach the broker
+	proxyRetry       = 10 * time.Millisecond // after what should not fail
+)
+
+// A Proxy is a TCP proxy between clients and a broker, on which things go wrong as [Proxy.Inject] says. It understands AMQP
+// 0-9-1, and forwards anything else as it is.
 type Proxy struct {
 	url    string
 	addr   string
 	target string
+	life   context.Context // ends with Close
+	stop   context.CancelFunc
 	wg     sync.WaitGroup
+	faults atomic.Pointer[faults]
 
-	mu       sync.Mutex // guards what follows
-	listener net.Listener
-	held     chan struct{} // nil while it forwards
+	mu       sync.Mutex   // guards what follows, and changes of faults
+	listener net.Listener // nil while dials are refused
+	accepted int
+	links    map[*link]struct{}
 	closed   bool
-	conns    map[net.Conn]struct{}
 }
 
-// NewProxy starts a proxy on a free port of the loopback interface, for the broker at brokerURL.
+// NewProxy starts a proxy on a free port of the loopback interface, for the broker at brokerURL. With TLS, clients that
+// check the broker's name must be told which to expect, since it is not that of the proxy.
 func NewProxy(brokerURL string) (*Proxy, error) {
 	u, err := url.Parse(brokerURL)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: URL of the broker cannot be read") // the error of url.Parse shows the password
+		return nil, errors.New("proxy: URL of the broker cannot be read") // the error of url.Parse shows the password
 	}
-	p := &Proxy{target: u.Host, addr: "127.0.0.1:0", conns: make(map[net.Conn]struct{})}
-	if err := p.Listen(); err != nil {
-		return nil, err
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "amqps":
+		port = "5671"
+	default:
+		port = "5672"
 	}
+	l, err := listenSomewhere()
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	p := &Proxy{target: net.JoinHostPort(u.Hostname(), port), addr: l.Addr().String(), links: make(map[*link]struct{})}
+	p.faults.Store(&faults{changed: make(chan struct{})})
+	p.life, p.stop = context.WithCancel(context.Background())
 	u.Host = p.addr
 	p.url = u.String()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serve(l)
 	return p, nil
 }
 
 // URL returns the broker's URL with the proxy's address in it.
 func (p *Proxy) URL() string { return p.url }
 
-// Listen ends what Refuse began.
-func (p *Proxy) Listen() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l, err := net.Listen("tcp", p.addr)
-	if err != nil {
-		return fmt.Errorf("proxy: %w", err)
-	}
-	p.listener, p.addr = l, l.Addr().String()
-	p.wg.Go(func() { p.accept(l) })
-	return nil
-}
-
-// Refuse closes the port: dials are refused, until Listen. Open connections stay.
-func (p *Proxy) Refuse() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.listener.Close()
-}
-
-// Hold stops forwarding, in both directions, with all connections open: each side sees a peer that has gone silent, and
-// whose receive buffers fill up. New connections are accepted and held as well.
-func (p *Proxy) Hold() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.held == nil {
-		p.held = make(chan struct{})
-	}
-}
-
-// Release ends what Hold began: all that was held goes on its way.
-func (p *Proxy) Release() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.held != nil {
-		close(p.held)
-		p.held = nil
-	}
-}
-
-// Cut resets all open connections, and returns their number.
-func (p *Proxy) Cut() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := len(p.conns)
-	for c := range p.conns {
-		if t, ok := c.(*net.TCPConn); ok {
-			t.SetLinger(0) // a reset, not a close in good order
-		}
-		c.Close()
-	}
-	clear(p.conns)
-	return n / 2
-}
-
-// Close ends the proxy with all its connections.
+// Close ends the proxy with all its connections. Nothing of it is left running.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true // a connection that is on its way in gets no further
+	p.stop()
+	if p.listener != nil {
+		p.listener.Close()
+	}
+	for l := range p.links {
+		l.abort()
+	}
 	p.mu.Unlock()
-	p.Refuse()
-	p.Release()
-	p.Cut()
 	p.wg.Wait()
+}
+
+// door opens the port, or closes it, as the faults say.
+func (p *Proxy) door() {
+	refused := false
+	for _, in := range p.faults.Load().active {
+		if _, ok := in.fault.(Refuse); ok {
+			refused = true
+			in.bites.Store(1)
+		}
+	}
+	switch {
+	case p.closed:
+	case refused && p.listener != nil:
+		p.listener.Close()
+		p.listener = nil
+	case !refused && p.listener == nil:
+		if l, err := net.Listen("tcp", p.addr); err == nil {
+			p.serve(l)
+		} else { // somebody has taken the port meanwhile: it is not one that systems give to connections, so that is rare
+			p.wg.Go(p.reopen)
+		}
+	}
+}
+
+func (p *Proxy) reopen() {
+	select {
+	case <-time.After(proxyRetry):
+	case <-p.life.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.door()
+}
+
+func (p *Proxy) serve(l net.Listener) {
+	p.listener = l
+	p.wg.Go(func() { p.accept(l) })
 }
 
 func (p *Proxy) accept(l net.Listener) {
 	for {
-		in, err := l.Accept()
-		if err != nil {
+		client, err := l.Accept()
+		switch {
+		case err == nil:
+			p.wg.Go(func() { p.forward(client.(*net.TCPConn)) })
+		case errors.Is(err, net.ErrClosed):
 			return
+		default: // too many open files, perhaps
+			select {
+			case <-time.After(proxyRetry):
+			case <-p.life.Done():
+			}
 		}
-		out, err := net.DialTimeout("tcp", p.target, 5*time.Second)
-		if err != nil {
-			in.Close()
-			continue
-		}
-		if !p.add(in, out) {
-			p.hangUp(in)
-			p.hangUp(out)
-			return
-		}
-		p.wg.Go(func() { p.forward(in, out) })
-		p.wg.Go(func() { p.forward(out, in) })
 	}
 }
 
-// add makes the connections known to Cut and Close, unless the proxy is closed.
-func (p *Proxy) add(conns ...net.Conn) bool {
+// forward is the life of a link.
+func (p *Proxy) forward(client *net.TCPConn) {
+	l := newLink(p, client)
+	if !p.add(l) {
+		return
+	}
+	defer p.remove(l)
+	for _, in := range p.faults.Load().active {
+		if f, ok := in.fault.(Impostor); ok {
+			in.bite()
+			l.impersonate(f)
+			return
+		}
+	}
+	dialer := net.Dialer{Timeout: proxyDialTimeout}
+	broker, err := dialer.DialContext(p.life, "tcp", p.target)
+	switch {
+	case err != nil:
+		l.once.Do(l.close)
+	case l.attach(broker.(*net.TCPConn)):
+		l.run()
+	default:
+		broker.Close()
+		l.discard()
+	}
+}
+
+// add makes a link known, unless the proxy is closed: then it ends the link.
+func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range conns {
-		p.conns[c] = struct{}{}
+	if p.closed {
+		l.abort()
+		return false
 	}
-	return !p.closed
+	p.accepted++
+	l.number = p.accepted
+	p.links[l] = struct{}{}
+	return true
 }
 
-func (p *Proxy) forward(to, from net.Conn) {
-	defer p.hangUp(to)
-	defer p.hangUp(from)
-	b := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(b)
-		p.mu.Lock()
-		held := p.held
-		p.mu.Unlock()
-		if held != nil {
-			<-held
-		}
-		if err != nil {
-			return
-		}
-		if _, err := to.Write(b[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (p *Proxy) hangUp(c net.Conn) {
+func (p *Proxy) remove(l *link) {
 	p.mu.Lock()
-	delete(p.conns, c)
-	p.mu.Unlock()
-	c.Close()
+	defer p.mu.Unlock()
+	delete(p.links, l)
 }

@@ -28,7 +28,7 @@ func TestSilentBroker(t *testing.T) {
 	}{
 		{"half-open connection", func(t *testing.T) (string, func(), func()) {
 			p := proxy(t, testbroker.URL(t))
-			return p.URL(), p.Hold, p.Release
+			return p.URL(), func() { p.Inject(chaos.Stall{}) }, p.Heal
 		}},
 		{"frozen broker", func(t *testing.T) (string, func(), func()) {
 			n := testbroker.OwnNode(t)
@@ -73,7 +73,7 @@ func TestCloseOnSilentBroker(t *testing.T) {
 	m := open(t, p.URL(), conn.WithHeartbeat(heartbeat))
 	s := session(t, m)
 	pub := publisher(t, s)
-	p.Hold()
+	p.Inject(chaos.Stall{})
 	stuck := after(func() {
 		for pub.Publish(&conn.Message{Key: "nobody", Body: make([]byte, 1<<20)}, nil) == nil {
 		}
@@ -280,7 +280,7 @@ func TestSilentFromTheStart(t *testing.T) {
 	p := proxy(t, testbroker.URL(t))
 	s, err := open(t, p.URL(), conn.WithHeartbeat(heartbeat)).Dial(t.Context())
 	must(t, err)
-	p.Hold()
+	p.Inject(chaos.Stall{})
 	within(t, "end of the session", 2*heartbeat, s.Done())
 }
 

@@ -104,7 +104,7 @@ func after(f func()) <-chan struct{} {
 
 func TestOpenWaitsForTheBroker(t *testing.T) {
 	broker := proxy(t, testbroker.URL(t))
-	broker.Refuse()
+	broker.Inject(chaos.Refuse{})
 
 	// Nobody listens: Open goes on until its context ends, and says why.
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -124,7 +124,7 @@ func TestOpenWaitsForTheBroker(t *testing.T) {
 	if s := m.State(); s.Phase != conn.Connecting || s.Err == nil || s.Attempt == 0 {
 		t.Errorf("got state %+v, want connecting, with an error and attempts", s)
 	}
-	must(t, broker.Listen())
+	broker.Heal()
 	session(t, m)
 	if s := m.State(); s.Phase != conn.Connected || !strings.Contains(broker.URL(), strings.TrimPrefix(s.Addr, "amqp://")) || s.Err != nil {
 		t.Errorf("got state %+v, want connected to %s", s, broker.URL())
@@ -199,41 +199,18 @@ func TestConnectionTimeout(t *testing.T) {
 	}
 }
 
-// A peer that takes the connection and never says anything, or says something else, must not hold up a dial.
+// A peer that takes the connection and never says anything, or says something else, must not hold up a dial. The broker is
+// used as soon as it is back in its place.
 func TestStrangePeers(t *testing.T) {
-	for name, greet := range map[string]string{"silent": "", "HTTP": "HTTP/1.1 400 Bad Request\r\n\r\n", "closes": "close"} {
-		t.Run(name, func(t *testing.T) {
+	for _, peer := range []chaos.Impostor{{}, {Says: chaos.HTTP}, {Says: chaos.HTTP, Closes: true}, {Closes: true}} {
+		t.Run(peer.String(), func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var wg sync.WaitGroup
-			t.Cleanup(func() { l.Close(); wg.Wait() })
-			wg.Go(func() {
-				var conns []net.Conn
-				defer func() {
-					for _, c := range conns {
-						c.Close()
-					}
-				}()
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					if greet == "close" {
-						c.Close()
-						continue
-					}
-					c.Write([]byte(greet))
-					conns = append(conns, c)
-				}
-			})
+			p := proxy(t, testbroker.URL(t))
+			strange := p.Inject(peer)
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			within(t, "open", 3*time.Second, after(func() {
-				m, err := conn.Open(ctx, "amqp://"+l.Addr().String(), quiet)
+				m, err := conn.Open(ctx, p.URL(), quiet)
 				if !errors.Is(err, conn.ErrNotConnected) {
 					t.Errorf("got %v, want not connected", err)
 				}
@@ -244,7 +221,34 @@ func TestStrangePeers(t *testing.T) {
 					t.Error("got a manager with the error")
 				}
 			}))
+			if strange.Bites() == 0 {
+				t.Errorf("%v", strange)
+			}
+			p.Heal()
+			session(t, open(t, p.URL()))
 		})
+	}
+}
+
+// A connection that is cut at any byte of its handshake is dialled again.
+func TestHandshakeCut(t *testing.T) {
+	p := proxy(t, testbroker.URL(t))
+	for _, dir := range []chaos.Direction{chaos.ToBroker, chaos.ToClient} {
+		cuts := 0
+		for at := 0; ; at += 41 {
+			cut := p.Inject(chaos.Cut{Bytes: at, Nth: 1, Dir: dir})
+			m := open(t, p.URL())
+			session(t, m)
+			cut.Heal()
+			m.Close(t.Context())
+			if cut.Bites() == 0 {
+				break // the handshake has no such byte
+			}
+			cuts++
+		}
+		if cuts < 5 {
+			t.Errorf("%v: %d cuts", dir, cuts)
+		}
 	}
 }
 
@@ -258,7 +262,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("got %v, want connected", s.Phase)
 	}
 	first := session(t, m)
-	p.Cut()
+	p.Inject(chaos.Reset{})
 	within(t, "end of the session", 5*time.Second, first.Done())
 	if first.Err() == nil {
 		t.Error("the session ended without a cause")

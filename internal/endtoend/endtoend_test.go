@@ -87,7 +87,13 @@ func serve[Req, Res any](t *testing.T, c conn.Connector, m rpc.Method[Req, Res],
 // service makes a method of a service of the test's own, and removes its queue in the end.
 func service(t *testing.T, m *conn.Manager) rpc.Method[int, int] {
 	t.Helper()
-	name := strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())
+	name := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a' || r > 'z' {
+			return '-'
+		}
+		return r
+	}, t.Name())
+	name = name[max(0, len(name)-100):]
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -229,8 +235,8 @@ func TestReconnectStorm(t *testing.T) {
 		server, err := ms.Session(t.Context())
 		must(t, err)
 		before := calls.Load()
-		clientSide.Cut()
-		serverSide.Cut()
+		clientSide.Inject(chaos.Reset{})
+		serverSide.Inject(chaos.Reset{})
 		<-client.Done()
 		<-server.Done()
 		wait(t, "a call to end", func() bool { return calls.Load() > before })
@@ -261,7 +267,7 @@ func TestHalfOpen(t *testing.T) {
 	_, err := client.Call(t.Context(), c, method, 1)
 	must(t, err)
 
-	p.Hold()
+	p.Inject(chaos.Stall{})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
@@ -279,7 +285,7 @@ func TestHalfOpen(t *testing.T) {
 	case <-time.After(2 * time.Second):
 		t.Error("the session is still there after two heartbeats")
 	}
-	p.Release()
+	p.Heal()
 	if got, err := client.Call(t.Context(), c, method, 4); got != 8 || err != nil {
 		t.Errorf("got %d, %v, want 8", got, err)
 	}

@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"log/slog"
@@ -59,7 +60,13 @@ func rogues(service, answer, plain string, n int) []conn.Message {
 		request(func(m *conn.Message) { m.Headers = headers("rpc-version", int64(99)) }),
 		request(func(m *conn.Message) { m.Headers = headers("CC", []any{wire.Queue(service)}) }),
 		request(func(m *conn.Message) { m.Headers = headers("BCC", []any{plain, wire.Queue(service)}) }),
+		request(func(m *conn.Message) { m.Headers = headers("x", []any{[]any{strings.Repeat("y", 30_000)}, nil, true}) }),
 		request(func(m *conn.Message) { m.ContentEncoding = "gzip"; m.Body = []byte("\x1f\x8b\x08") }),
+		request(func(m *conn.Message) { m.ContentEncoding = "gzip"; m.Body = gzipBomb() }),
+		request(func(m *conn.Message) { m.ContentEncoding = "zstd"; m.Body = zstdBomb(0x38) }), // with a window of 128 KiB
+		request(func(m *conn.Message) { m.ContentEncoding = "zstd"; m.Body = zstdBomb(0x68) }), // 8 MiB
+		request(func(m *conn.Message) { m.ContentEncoding = "zstd"; m.Body = zstdBomb(0xff) }), // 3.75 TiB
+		request(func(m *conn.Message) { m.ContentEncoding = "br\x1b[31m" }),
 		request(func(m *conn.Message) { m.ContentType = "application/x-java-serialized-object" }),
 		request(func(m *conn.Message) { m.Body = bytes.Repeat([]byte("["), 10_000) }),
 		request(func(m *conn.Message) { m.Body = []byte("{\"\x00\":") }),
@@ -69,6 +76,21 @@ func rogues(service, answer, plain string, n int) []conn.Message {
 		{Key: plain, ReplyTo: answer, CorrelationID: id, ContentEncoding: "\x00", Body: []byte("one")},
 		{Key: answer, CorrelationID: id, Body: []byte("forged")},
 	}
+}
+
+// gzipBomb stands for 32 MiB, in 32 KiB.
+var gzipBomb = sync.OnceValue(func() []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(make([]byte, 32<<20))
+	w.Close()
+	return b.Bytes()
+})
+
+// zstdBomb stands for 2 GiB, in 64 KiB.
+func zstdBomb(window byte) []byte {
+	block := []byte{0x02, 0x00, 0x10, 0x00} // 128 KiB of zeros, and not the last
+	return append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, window}, bytes.Repeat(block, 16<<10)...)
 }
 
 // Rogue messages, as many as good calls: each good call is answered, and nothing piles up in memory, queues or logs.
