@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // Whatever becomes of the process that started a server, the server ends with it.
@@ -103,13 +102,4 @@ func processesOf(names []string) (found []string) {
 func inFolder(folder, pattern string) []string {
 	found, _ := filepath.Glob(filepath.Join(folder, pattern))
 	return found
-}
-
-func eventually(t *testing.T, failure string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(failure)
-		}
-	}
 }

@@ -94,3 +94,12 @@ func ExampleStartNode() {
 	// <nil>
 	// kill broker: it is down
 }
+
+func eventually(t *testing.T, failure string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(failure)
+		}
+	}
+}

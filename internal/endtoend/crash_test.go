@@ -1,7 +1,6 @@
 package endtoend
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"syscall"
@@ -113,48 +112,4 @@ func killedAt(t *testing.T, sp spec, c *client.Client, method rpc.Method[string,
 		t.Fatalf("%s: %v, asked again: %v", id, one.err, two.err)
 	}
 	return one.reply, two.reply, len(sp.effects(t, id))
-}
-
-// A server is frozen at each point of a call for longer than the broker and the store wait for it, another takes over, and
-// the first wakes up again: still one effect, and one answer.
-func TestFrozenAtEachPoint(t *testing.T) {
-	url := testbroker.URL(t)
-	m := open(t, url)
-	sp := stores(t, url)[2]
-	sp.Heartbeat = time.Second
-	for _, point := range points {
-		t.Run(point, func(t *testing.T) {
-			t.Parallel()
-			sp := sp
-			sp.Service = service(t, m).Service
-			method := rpc.Method[string, string]{Service: sp.Service, Name: "effect"}
-			c := newClient(t, m, client.WithName("caller"), client.WaitForServer(), client.WithTimeout(60*time.Second), client.WithoutBreaker())
-			for i := range times(t, 1) {
-				id := fmt.Sprintf("%s-%d", point, i)
-				armed := sp
-				armed.Failpoints = point + "=freeze"
-				zombie := start(t, armed)
-				done := make(chan made, 1)
-				go func() {
-					reply, err := client.Call(t.Context(), c, method, id, client.WithCallID(id))
-					done <- made{reply, err}
-				}()
-				wait(t, "the server to freeze", func() bool { return stopped(t, zombie.Process.Pid) })
-				next := start(t, sp)
-				one := <-done
-				must(t, zombie.Process.Signal(syscall.SIGCONT))
-				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-				two, err := client.Call(ctx, c, method, id, client.WithCallID(id))
-				cancel()
-				zombie.stop()
-				next.stop()
-				if one.err != nil || err != nil || one.reply != two {
-					t.Errorf("%s: %q, %v and %q, %v, want the same reply", id, one.reply, one.err, two, err)
-				}
-				if n := len(sp.effects(t, id)); n != 1 {
-					t.Errorf("%s: %d effects, want 1", id, n)
-				}
-			}
-		})
-	}
 }
