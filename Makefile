@@ -11,12 +11,12 @@ build: ## build bin/rabbitrpc
 
 test-long: ## run the tests that take minutes as well, and ten thousand random schedules of faults
 	scripts/install rabbitmq-server postgresql python3-pika
-	RABBITRPC_LONG=1 RABBITRPC_SEEDS=10000 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/endtoend
+	RABBITRPC_LONG=1 RABBITRPC_SEEDS=10000 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/endtoend ./idempotency/...
 
 test: ## run all tests, on real servers that they start and end themselves
 	scripts/install rabbitmq-server postgresql python3-pika
 	$(if $(race),,@echo "no C compiler: testing without the race detector")
-	go test $(race) -p 2 -timeout 5m ./...
+	go test $(race) -short -p 2 -timeout 5m ./...
 
 demo: install-broker ## see calls survive the end of a server and of the broker
 	go run ./cmd/rabbitrpc demo

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -81,6 +82,9 @@ func TestOverload(t *testing.T) {
 		{"adaptive limit and short queue", time.Second, shared(), []server.Option{server.WithWorkers(4 * few), server.WithAdaptiveLimit(1), server.WithMaxQueue(2 * few)}, 0.15},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if testing.Short() && (strings.HasPrefix(tt.name, "short") || strings.HasSuffix(tt.name, "need")) {
+				t.Skip("takes seconds; the last case has both limits")
+			}
 			var l load
 			inBubble(t, func(t *testing.T, r *rig) {
 				r.serve(r.broker.Connector("server"), tt.handler, tt.opts...)

@@ -65,6 +65,7 @@ func TestKilledAtEachPoint(t *testing.T) {
 	m := open(t, url)
 	for _, sp := range stores(t, url) {
 		t.Run(sp.Store, func(t *testing.T) {
+			t.Parallel() // what takes the time is to start processes
 			sp.Service = service(t, m).Service
 			method := rpc.Method[string, string]{Service: sp.Service, Name: "effect"}
 			c := newClient(t, m, client.WithName("caller"), client.WaitForServer(), client.WithTimeout(30*time.Second), client.WithoutBreaker())

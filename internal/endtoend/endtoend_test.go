@@ -195,7 +195,11 @@ func absent(t *testing.T, c *client.Client, m rpc.Method[int, int]) {
 
 // Sessions are lost all the time, under load: each call ends well, none twice, and nothing piles up.
 func TestReconnectStorm(t *testing.T) {
-	const reconnects, callers = 500, 8
+	const callers = 8
+	reconnects := 500
+	if testing.Short() {
+		reconnects = 200
+	}
 	url := testbroker.URL(t)
 	clientSide, serverSide := proxy(t, url), proxy(t, url)
 	mc, ms := open(t, clientSide.URL()), open(t, serverSide.URL())
