@@ -39,18 +39,8 @@ func (p *process) await(ctx context.Context, try func() error) error {
 // probeBroker reports whether a broker takes connections at addr: it sends the protocol header, and expects connection.start,
 // which a broker that is still booting doesn't send. See AMQP 0-9-1, section 2.2.4.
 func probeBroker(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	c, err := dial(ctx, addr)
+	frame, err := ask(ctx, addr, "AMQP\x00\x00\x09\x01", 11)
 	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("AMQP\x00\x00\x09\x01")); err != nil {
-		return err
-	}
-	frame := make([]byte, 11)
-	if _, err := io.ReadFull(c, frame); err != nil {
 		return err
 	}
 	method, channel, start := []byte{1}, []byte{0, 0}, []byte{0, 10, 0, 10}
@@ -63,25 +53,31 @@ func probeBroker(ctx context.Context, addr string) error {
 // probePostgres reports whether a PostgreSQL server takes connections at addr: it asks for one, and expects to be asked
 // for a password, which a server that is still recovering doesn't do.
 func probePostgres(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	c, err := dial(ctx, addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("\x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00")); err != nil {
-		return err
-	}
-	answer := make([]byte, 512)
-	n, err := c.Read(answer)
+	answer, err := ask(ctx, addr, "\x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00", 9)
 	if err != nil {
 		return err
 	}
 	if answer[0] != 'R' {
-		return fmt.Errorf("postgres answered %q", answer[:n])
+		return fmt.Errorf("postgres answered %q", answer)
 	}
 	return nil
+}
+
+// ask says hello to who listens at addr, and returns the first n bytes of the answer.
+func ask(ctx context.Context, addr, hello string, n int) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, hello); err != nil {
+		return nil, err
+	}
+	answer := make([]byte, n)
+	_, err = io.ReadFull(c, answer)
+	return answer, err
 }
 
 // dial connects with addr. The connection doesn't outlast the deadline of ctx.

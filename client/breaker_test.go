@@ -303,10 +303,12 @@ func TestBreakerLetsThroughWhoWaits(t *testing.T) {
 				_, stop := r.serve(r.broker.Connector("server"), twice)
 				stop()
 				r.trip()
-				time.AfterFunc(time.Second, func() { r.serve(r.broker.Connector("server"), twice) })
+				served := make(chan struct{})
+				time.AfterFunc(time.Second, func() { defer close(served); r.serve(r.broker.Connector("server"), twice) })
 				if got, err := client.Call(t.Context(), r.client, double, 2, opt); got != 4 || err != nil {
 					t.Errorf("got %d, %v, want 4", got, err)
 				}
+				<-served // or the end of the test would not know of the server
 			})
 		})
 	}

@@ -27,7 +27,7 @@ type LRU struct {
 	mu      sync.Mutex // guards all below
 	index   index
 	all     part
-	tenants map[tenant]*part // nil if a tenant may have all
+	tenants map[Tenant]*part // nil if a tenant may have all
 	fence   uint64
 	stats   Stats
 }
@@ -66,7 +66,7 @@ func NewLRU(options ...LRUOption) (*LRU, error) {
 	l := &LRU{bounds: b, start: time.Now(), index: newIndex()}
 	l.all = part{pair: ofAll, maxEntries: b.entries, maxBytes: b.bytes}
 	if b.share < 1 {
-		l.tenants = make(map[tenant]*part)
+		l.tenants = make(map[Tenant]*part)
 	}
 	return l, nil
 }

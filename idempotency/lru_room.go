@@ -6,17 +6,6 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
-// tenant is who shares the room with others: a user, or a client that has none. A
-// client that takes the name of a user is another tenant than that.
-type tenant struct{ user, client string }
-
-func tenantOf(key Key) tenant {
-	if key.User != "" {
-		return tenant{user: key.User}
-	}
-	return tenant{client: key.Client}
-}
-
 // tenantCost is about what it takes to know a tenant.
 const tenantCost = 160
 
@@ -32,7 +21,7 @@ func (l *LRU) admit(e *entry, now time.Duration) error {
 		return shed("too many recent calls", wait)
 	}
 	if e.tenant != nil && e.tenant.entries == 0 {
-		l.tenants[tenantOf(e.key)] = e.tenant
+		l.tenants[e.key.Tenant()] = e.tenant
 		l.all.add(0, tenantCost)
 	}
 	l.all.add(1, e.cost)
@@ -51,7 +40,7 @@ func (l *LRU) tenant(key Key) *part {
 	if l.tenants == nil {
 		return nil
 	}
-	if p := l.tenants[tenantOf(key)]; p != nil {
+	if p := l.tenants[key.Tenant()]; p != nil {
 		return p
 	}
 	return &part{
@@ -85,7 +74,7 @@ func (l *LRU) remove(e *entry) {
 		p.add(-1, -e.cost)
 	}
 	if e.tenant != nil && e.tenant.entries == 0 {
-		delete(l.tenants, tenantOf(e.key))
+		delete(l.tenants, e.key.Tenant())
 		l.all.add(0, -tenantCost)
 	}
 }

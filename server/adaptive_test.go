@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -188,9 +189,9 @@ func TestAdaptRefuses(t *testing.T) {
 }
 
 func TestTenantsAreForgotten(t *testing.T) {
-	tt := &tenants{most: 2, running: make(map[tenant]int)}
+	tt := &tenants{most: 2, running: make(map[idempotency.Tenant]int)}
 	for range 2 {
-		for _, who := range []tenant{{user: "a"}, {client: "a"}, {client: "b"}} {
+		for _, who := range []idempotency.Tenant{{User: "a"}, {Client: "a"}, {Client: "b"}} {
 			tt.enter(who, false)
 			tt.enter(who, false)
 			if _, ok := tt.enter(who, false); ok {

@@ -296,3 +296,18 @@ func TestAuthorizer(t *testing.T) {
 		})
 	}
 }
+
+// A flood of requests that are dropped does not keep the log from saying who was denied.
+func TestDenialIsSaidInAFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(r.conn, twice, server.WithAuthorizer(func(context.Context, *rpc.Request) error { return fmt.Errorf("no") }))
+		for range 3 {
+			r.send(r.request("1", func(m *conn.Message) { m.ReplyTo = "rabbitrpc.other" }))
+		}
+		_, err := r.ask(r.request("1"))
+		check(t, err, rpc.PermissionDenied, rpc.ExecutedNo)
+		if log := r.log.String(); strings.Count(log, "request dropped") != 1 || !strings.Contains(log, "request not permitted") {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+}

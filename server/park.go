@@ -31,7 +31,7 @@ func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) e
 		s.opts.log.Error("request cannot be parked", "service", s.service, "method", r.Method, "call", r.ID,
 			"attempts", starts, "err", err)
 		select {
-		case <-time.After(retryAfter):
+		case <-time.After(refusedWait):
 			continue
 		case <-j.session.Done():
 		case <-j.stop:

@@ -13,8 +13,8 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
-// retryAfter is how long a server waits, on average, when the broker refuses to let it serve.
-const retryAfter = 2 * time.Second
+// refusedWait is how long a server waits, on average, when the broker refuses what it needs.
+const refusedWait = 2 * time.Second
 
 // declareEvery is how often a server makes sure that its exchange and binding are there.
 const declareEvery = 5 * time.Second
@@ -148,7 +148,7 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)
 		default:
 			s.opts.log.Error("cannot serve", "service", s.service, "err", err)
-			sleep(ctx, retryAfter/2+rand.N(retryAfter))
+			sleep(ctx, refusedWait/2+rand.N(refusedWait))
 		}
 	}
 }

@@ -63,7 +63,7 @@ type Server struct {
 	ready     chan struct{}
 	readyOnce sync.Once
 
-	unanswered throttle // of what strangers can cause
+	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
 }
 
 // New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -21,25 +22,15 @@ type tenants struct {
 	most int
 
 	mu      sync.Mutex // guards what follows
-	running map[tenant]int
+	running map[idempotency.Tenant]int
 	pace    pace
-}
-
-// A tenant is a user, or else a client: no client takes the place of a user by its name.
-type tenant struct{ user, client string }
-
-func tenantOf(r *rpc.Request) tenant {
-	if r.User != "" {
-		return tenant{user: r.User}
-	}
-	return tenant{client: r.Client}
 }
 
 // limitTenants is the interceptor that refuses what is over a tenant's limit.
 func (s *Server) limitTenants(next rpc.Handler) rpc.Handler {
-	t := &tenants{most: s.opts.tenant, running: make(map[tenant]int)}
+	t := &tenants{most: s.opts.tenant, running: make(map[idempotency.Tenant]int)}
 	return func(ctx context.Context, r *rpc.Request) (reply *rpc.Reply, err error) {
-		who := tenantOf(r)
+		who := idempotency.KeyOf(r).Tenant()
 		if retryAfter, ok := t.enter(who, r.Redelivered); !ok {
 			return nil, s.refuse("too many requests of this caller at a time", retryAfter)
 		}
@@ -50,7 +41,7 @@ func (s *Server) limitTenants(next rpc.Handler) rpc.Handler {
 }
 
 // enter lets a request in unless its tenant is at the limit. One that must be let in counts all the same.
-func (t *tenants) enter(who tenant, must bool) (retryAfter time.Duration, ok bool) {
+func (t *tenants) enter(who idempotency.Tenant, must bool) (retryAfter time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running[who] >= t.most && !must {
@@ -61,7 +52,7 @@ func (t *tenants) enter(who tenant, must bool) (retryAfter time.Duration, ok boo
 }
 
 // leave forgets a request, and its tenant if that has no other: there are no more tenants here than workers.
-func (t *tenants) leave(who tenant, took time.Duration, executed bool) {
+func (t *tenants) leave(who idempotency.Tenant, took time.Duration, executed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running[who]--; t.running[who] == 0 {

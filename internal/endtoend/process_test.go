@@ -264,9 +264,3 @@ func (p *process) wait() {
 		p.t.Fatal("server process did not end")
 	}
 }
-
-// startProcess starts a server process whose calls of double take that long.
-func startProcess(t *testing.T, url, service string, work time.Duration) *exec.Cmd {
-	t.Helper()
-	return start(t, spec{URL: url, Service: service, Work: work}).Cmd
-}

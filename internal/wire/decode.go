@@ -290,3 +290,10 @@ const (
 	maxUserHeaders     = 48
 	maxUserHeaderBytes = 14 << 10
 )
+
+// DeliveryCount is how often a request was delivered before without an end, as far as its queue counts that: quorum
+// queues do.
+func DeliveryCount(m *conn.Message) int {
+	n, _ := integer(m.Headers["x-delivery-count"])
+	return int(max(0, n))
+}
