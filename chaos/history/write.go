@@ -1,0 +1,149 @@
+package history
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// A record is a line: one of its fields is set.
+type record struct {
+	Run       *Run       `json:"run,omitempty"`
+	Call      *Call      `json:"call,omitempty"`
+	Fault     *Fault     `json:"fault,omitempty"`
+	Phase     *Phase     `json:"phase,omitempty"`
+	Session   *Session   `json:"session,omitempty"`
+	Sample    *Sample    `json:"sample,omitempty"`
+	Inventory *Inventory `json:"inventory,omitempty"`
+	Entry     *Entry     `json:"entry,omitempty"`
+	Finding   *Finding   `json:"finding,omitempty"`
+	Balances  []int64    `json:"balances,omitempty"`
+}
+
+// A Writer writes a history to a file, and keeps it.
+type Writer struct {
+	start time.Time
+
+	mu   sync.Mutex // guards what follows
+	file *os.File
+	buf  *bufio.Writer
+	json *json.Encoder
+	all  History
+	err  error // the first
+}
+
+// Create makes the file, which must not exist, and starts the clock of the run.
+func Create(path string, r Run) (*Writer, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create history: %w", err)
+	}
+	w := &Writer{start: time.Now(), file: f, buf: bufio.NewWriterSize(f, 1<<16)}
+	w.json = json.NewEncoder(w.buf)
+	r.Started = w.start
+	w.add(record{Run: &r})
+	return w, nil
+}
+
+// Since returns the time of the run.
+func (w *Writer) Since() time.Duration { return time.Since(w.start) }
+
+// Call adds a call.
+func (w *Writer) Call(c Call) { w.add(record{Call: &c}) }
+
+// Fault adds a fault.
+func (w *Writer) Fault(f Fault) { w.add(record{Fault: &f}) }
+
+// Phase adds a phase.
+func (w *Writer) Phase(p Phase) { w.add(record{Phase: &p}) }
+
+// Session adds a session.
+func (w *Writer) Session(s Session) { w.add(record{Session: &s}) }
+
+// Sample adds a sample.
+func (w *Writer) Sample(s Sample) { w.add(record{Sample: &s}) }
+
+// Inventory adds an inventory.
+func (w *Writer) Inventory(i Inventory) { w.add(record{Inventory: &i}) }
+
+// Entry adds an entry of the ledger.
+func (w *Writer) Entry(e Entry) { w.add(record{Entry: &e}) }
+
+// Finding adds a finding.
+func (w *Writer) Finding(f Finding) { w.add(record{Finding: &f}) }
+
+// Balances adds the accounts' balances at the end.
+func (w *Writer) Balances(b []int64) { w.add(record{Balances: b}) }
+
+func (w *Writer) add(r record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all.add(r)
+	if err := w.json.Encode(r); err != nil && w.err == nil {
+		w.err = err
+	}
+}
+
+// Close completes the file and returns all that was written. The error tells that the file is not complete.
+func (w *Writer) Close() (*History, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, err := range [...]error{w.buf.Flush(), w.file.Close()} {
+		if err != nil && w.err == nil {
+			w.err = err
+		}
+	}
+	if w.err != nil {
+		return &w.all, fmt.Errorf("write history: %w", w.err)
+	}
+	return &w.all, nil
+}
+
+// Read reads what a Writer has written. A last line that is not complete, of a run that was killed, is left out.
+func Read(r io.Reader) (*History, error) {
+	h := new(History)
+	lines := bufio.NewReaderSize(r, 1<<16)
+	for n := 1; ; n++ {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return h, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read history: %w", err)
+		}
+		var rec record
+		if err := json.Unmarshal(line, &rec); err != nil {
+			return nil, fmt.Errorf("read history, line %d: %w", n, err)
+		}
+		h.add(rec)
+	}
+}
+
+func (h *History) add(r record) {
+	switch {
+	case r.Call != nil:
+		h.Calls = append(h.Calls, *r.Call)
+	case r.Fault != nil:
+		h.Faults = append(h.Faults, *r.Fault)
+	case r.Phase != nil:
+		h.Phases = append(h.Phases, *r.Phase)
+	case r.Session != nil:
+		h.Sessions = append(h.Sessions, *r.Session)
+	case r.Sample != nil:
+		h.Samples = append(h.Samples, *r.Sample)
+	case r.Inventory != nil:
+		h.Inventories = append(h.Inventories, *r.Inventory)
+	case r.Entry != nil:
+		h.Entries = append(h.Entries, *r.Entry)
+	case r.Finding != nil:
+		h.Findings = append(h.Findings, *r.Finding)
+	case r.Run != nil:
+		h.Run = *r.Run
+	case r.Balances != nil:
+		h.Balances = r.Balances
+	}
+}
