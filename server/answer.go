@@ -53,6 +53,8 @@ func (s *Server) answer(ctx context.Context, j *job) {
 		j.delivery.Nack(true)
 	case s.send(ctx, j, call, m):
 		s.ack(j)
+	case j.final && errors.Is(j.session.Err(), conn.ErrCancelled):
+		s.sendLater(ctx, j, m, deadline)
 	}
 }
 
@@ -85,6 +87,7 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 		return s.encodeError(j, call, rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
 			len(reply.Body), s.opts.limits.Reply).WithExecuted(rpc.ExecutedYes))
 	}
+	j.final = true
 	s.stats.answered.Add(1)
 	if reply.Replayed {
 		s.stats.replayed.Add(1)
@@ -101,6 +104,7 @@ func (s *Server) encodeError(j *job, call *wire.Call, err error) *conn.Message {
 	if e.Executed == rpc.ExecutedNo && j.delivery.Redelivered {
 		e = e.WithExecuted(rpc.ExecutedUnknown) // who had the request before may have executed it
 	}
+	j.final = e.Executed == rpc.ExecutedYes
 	return wire.EncodeError(call, e, s.opts.name)
 }
 
@@ -123,6 +127,26 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 		err = j.publishConfirmed(ctx, m)
 	}
 	return err == nil || errors.Is(err, errUnconfirmed)
+}
+
+// sendLater sends an answer in the next session, up to the deadline. Of a session that the broker has ended by taking the
+// queue away the request does not come back, as it does of others: nobody else would ever answer it.
+//
+// An answer that says "not executed" must not be sent: if the queue is still there, who gets the request may execute it.
+func (s *Server) sendLater(ctx context.Context, j *job, m *conn.Message, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	for session := j.session; ; {
+		o, ok := s.outlets.next(ctx, session, s.last)
+		if !ok {
+			return
+		}
+		later := &job{session: o.session, publisher: o.publisher}
+		if err := later.publish(ctx, m, nil); !errors.Is(err, conn.ErrClosed) {
+			return
+		}
+		session = o.session
+	}
 }
 
 // errUnconfirmed is of a message that the broker has neither taken for certain nor refused, in a session that lives.

@@ -195,3 +195,39 @@ func TestInvalidReplyBlocked(t *testing.T) {
 		}
 	})
 }
+
+// The answer of a call that ran while its queue was deleted is sent in the next session: its request does not come back. One
+// that says "not executed" is not: if the queue is there, who gets the request may execute it.
+func TestAnsweredWithoutItsQueue(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"reply", nil, "[2]"},
+		{"error, executed", rpc.Errorf(rpc.NotFound, "no"), "[not_found]"},
+		{"error, not executed", rpc.Errorf(rpc.NotFound, "no").WithExecuted(rpc.ExecutedNo), "[]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.start(r.conn, func(_ context.Context, n int) (int, error) {
+					time.Sleep(time.Second)
+					return 2 * n, c.err
+				})
+				r.send(one(r.caller))
+				synctest.Wait()
+				s, err := r.broker.Connector("operator").Session(t.Context())
+				if err == nil {
+					err = s.DeleteQueue(t.Context(), "rabbitrpc.math")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Second)
+				if got := summary(r.replies()); got != c.want {
+					t.Errorf("got %s, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}

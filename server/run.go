@@ -30,6 +30,7 @@ type job struct {
 	source    *wire.Source
 	received  time.Time
 	keep      bool            // it could not be parked: the broker is to keep it
+	final     bool            // its answer is that of the call, whoever else may get the request
 	stop      <-chan struct{} // closed when handlers are to stop
 	executed  atomic.Bool     // a handler was called
 }
@@ -131,6 +132,7 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		if session != last {
 			if publisher, err = session.OpenPublisher(ctx, s.onReturn); err == nil {
 				last = session
+				s.outlets.set(outlet{session, publisher})
 			}
 		}
 		if err == nil {

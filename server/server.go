@@ -63,6 +63,7 @@ type Server struct {
 	ready     chan struct{}
 	readyOnce sync.Once
 
+	outlets            outlets  // for answers whose session has ended
 	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
 }
 
