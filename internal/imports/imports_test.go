@@ -28,6 +28,8 @@ var allowed = map[string][]string{
 	"client":                    {"rpc", "conn", "internal/wire"},
 	"server":                    {"rpc", "conn", "internal/wire", "internal/failpoint", "idempotency"},
 	"chaos":                     {"conn"},
+	"chaos/history":             nil,
+	"chaos/check":               {"chaos/history"},
 	"internal/testbroker":       {"chaos"},
 	"internal/testpostgres":     {"chaos"},
 }

@@ -1,0 +1,69 @@
+package check
+
+import "github.com/rabbitrpc/rabbitrpc/chaos/history"
+
+// checkSecrets is I18. It does not repeat the secret.
+func checkSecrets(x *index, r *ruling) {
+	for _, f := range x.Findings {
+		if f.Kind == secret {
+			r.breaks("a secret in %s", short(f.Where))
+		}
+	}
+	r.saw(len(x.Calls), "call")
+	r.note("%s of any kind", count(len(x.Findings), "finding"))
+}
+
+const secret = "secret"
+
+// checkFindings is I19, and for whatever else must not be found.
+func checkFindings(x *index, r *ruling) {
+	for _, f := range x.Findings {
+		if f.Kind != secret {
+			r.breaks("%s in %s: %s", f.Kind, short(f.Where), short(f.Text))
+		}
+	}
+	r.saw(len(x.Calls), "call")
+	r.note("%s of any kind", count(len(x.Findings), "finding"))
+}
+
+// checkBites is I20: a run whose faults had no effect has shown nothing, and neither has one without calls.
+func checkBites(x *index, r *ruling) {
+	bites := 0
+	for i := range x.Faults {
+		f := &x.Faults[i]
+		bites += f.Bites
+		switch {
+		case f.Error != "":
+			r.doubts("%s of %s at %s went wrong itself: %s", f.Name, f.Target, at(f.From), short(f.Error))
+		case f.Bites < 1:
+			r.doubts("%s of %s from %s to %s had no effect: %s", f.Name, f.Target, at(f.From), at(f.To), short(f.Text))
+		}
+	}
+	for _, what := range x.Run.MustBite {
+		n := x.Happened(what)
+		r.note("%s: %s", what, digits(n))
+		if n < 1 {
+			r.doubts("no %s, which the run is about", what)
+		}
+	}
+	if len(x.Calls) == 0 {
+		r.doubts("no call was made")
+	}
+	r.saw(len(x.Faults), "fault")
+	r.seen += len(x.Run.MustBite)
+	r.note("%s", count(bites, "effect"))
+}
+
+// checkFailures is I21, for runs that say so: rolling restarts, drains, and what else no caller may notice.
+func checkFailures(x *index, r *ruling) {
+	if !x.Run.MustBeOK {
+		r.note("some may")
+		return
+	}
+	for i := range x.Calls {
+		if c := &x.Calls[i]; c.Outcome != history.OK && c.Kind != history.Misuse {
+			r.breaks("%s: %s at %s, %s: %s", who(c), c.Outcome, at(c.Returned), c.Code, short(c.Error))
+		}
+	}
+	r.saw(len(x.Calls), "call")
+}
