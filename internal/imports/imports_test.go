@@ -28,6 +28,9 @@ var allowed = map[string][]string{
 	"client":                    {"rpc", "conn", "internal/wire"},
 	"server":                    {"rpc", "conn", "internal/wire", "internal/failpoint", "idempotency"},
 	"chaos":                     {"conn"},
+	"chaos/history":             nil,
+	"chaos/check":               {"chaos/history"},
+	"chaos/report":              {"chaos/history", "chaos/check"},
 	"internal/testbroker":       {"chaos"},
 	"internal/testpostgres":     {"chaos"},
 }
