@@ -14,7 +14,7 @@ test-long: ## run the tests that take minutes as well, and ten thousand random s
 	RABBITRPC_LONG=1 RABBITRPC_SEEDS=10000 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/endtoend ./idempotency/...
 
 test: ## run all tests, on real servers that they start and end themselves
-	scripts/install rabbitmq-server postgresql python3-pika
+	scripts/install rabbitmq-server postgresql python3-pika chromium
 	$(if $(race),,@echo "no C compiler: testing without the race detector")
 	go test $(race) -short -p 2 -timeout 5m ./...
 

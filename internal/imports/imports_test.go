@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"chaos":                     {"conn"},
 	"chaos/history":             nil,
 	"chaos/check":               {"chaos/history"},
+	"chaos/report":              {"chaos/history", "chaos/check"},
 	"internal/testbroker":       {"chaos"},
 	"internal/testpostgres":     {"chaos"},
 }
