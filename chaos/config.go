@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,17 +11,20 @@ import (
 const (
 	// Two schedulers not bound to a core, that wait a moment before they sleep, and small tables: a node boots in less
 	// than half the time that it takes with the arguments for production.
-	erlangArgs = "+S 2:2 +stbt u +sbwt very_short +sbwtdcpu very_short +sbwtdio very_short +P 100000 +t 1048576"
+	fastBoot = "+S 2:2 +stbt u +sbwt very_short +sbwtdcpu very_short +sbwtdio very_short +P 100000 +t 1048576"
 
-	// For each Erlang there is, rabbitmqctl's too: the name service is ours, to start and to end; and only this machine
-	// may connect.
-	erlangFlags = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
+	// What quorum queues count is a second old, not five.
+	freshCounts = " -rabbit quorum_tick_interval 1000"
+
+	// A node that says nothing is down for the others after 6 to 10 seconds, not 45 to 75; and the leaders of its quorum
+	// queues after one or two, not five.
+	fastDetection = " -kernel net_ticktime 8 -aten poll_interval 1000"
 )
 
 // writeFiles writes what a node reads when it starts.
-func writeFiles(dir string, p ports, o options) error {
+func writeFiles(dir string, p place, o options) error {
 	config := append([]string{
-		"listeners.tcp.local = " + address(p.amqp),
+		"listeners.tcp.local = " + p.address(),
 		"disk_free_limit.absolute = 1MB", // a full disk is for the tests to bring about
 	}, o.config...)
 	for _, f := range [...]struct {
@@ -31,7 +33,7 @@ func writeFiles(dir string, p ports, o options) error {
 	}{
 		{"rabbitmq.conf", strings.Join(config, "\n") + "\n", 0o600},
 		{"enabled_plugins", "[" + strings.Join(o.plugins, ",") + "].\n", 0o600},
-		{".erlang.cookie", rand.Text(), 0o400},
+		{".erlang.cookie", o.cookie, 0o400},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.content), f.mode); err != nil {
 			return fmt.Errorf("write %s: %w", f.name, err)
@@ -42,8 +44,12 @@ func writeFiles(dir string, p ports, o options) error {
 
 // environment returns all that a node's programs see of the environment: hardly anything of this process's own, or the
 // settings of the machine's broker would get in.
-func environment(dir, name string, p ports) []string {
+func environment(dir string, p place) []string {
 	in := func(file string) string { return filepath.Join(dir, file) }
+	args := fastBoot + freshCounts
+	if !p.alone() {
+		args += fastDetection
+	}
 	return []string{
 		"PATH=" + os.Getenv("PATH"),
 		"LANG=C.UTF-8",
@@ -51,19 +57,20 @@ func environment(dir, name string, p ports) []string {
 		"HOME=" + dir, // for .erlang.cookie
 		"TMPDIR=" + dir,
 
-		"ERL_AFLAGS=" + erlangFlags,
+		"ERL_AFLAGS=" + p.erlangFlags(),
 		"ERL_CRASH_DUMP_SECONDS=0", // none: it would hold up the error
-		"ERL_EPMD_ADDRESS=127.0.0.1",
+		"ERL_EPMD_ADDRESS=" + p.host,
 		"ERL_EPMD_PORT=" + strconv.Itoa(p.epmd),
 
-		"RABBITMQ_NODENAME=" + name,
+		"RABBITMQ_NODENAME=" + p.name,
+		"RABBITMQ_USE_LONGNAME=" + strconv.FormatBool(!p.alone()),
 		"RABBITMQ_DIST_PORT=" + strconv.Itoa(p.dist),
 		"RABBITMQ_MNESIA_BASE=" + in("data"),
 		"RABBITMQ_LOG_BASE=" + dir,
 		"RABBITMQ_LOGS=-", // with all else that the server prints, to Node.Log
 		"RABBITMQ_ENABLED_PLUGINS_FILE=" + in("enabled_plugins"),
 		"RABBITMQ_CONFIG_FILE=" + in("rabbitmq.conf"),
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=" + erlangArgs,
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=" + args,
 
 		// These need not exist. The defaults are the machine's own.
 		"RABBITMQ_CONF_ENV_FILE=" + in("rabbitmq-env.conf"),

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,12 @@ var ErrDown = errors.New("it is down")
 type daemon struct {
 	title   string // in errors
 	guard   *guard
-	port    int
-	command func() *exec.Cmd                    // for one more life
-	probe   func(context.Context, string) error // tells whether it answers at an address
-	end     signal                              // asks it for a shutdown in good order
-	strays  bool                                // its children don't stay in its process group
-	helper  *process                            // what it needs before its first life; nil if there is none
+	command func() *exec.Cmd                      // for one more life
+	probe   func(context.Context, *process) error // tells whether a life is ready
+	end     signal                                // asks it for a shutdown in good order
+	strays  bool                                  // its children don't stay in its process group
+	helper  *process                              // what it needs before its first life; nil if there is none
+	log     string                                // a file; if empty, one in the guard's folder
 
 	mu     sync.Mutex // guards what follows
 	latest *process   // the latest life; nil before the first
@@ -32,7 +33,7 @@ type daemon struct {
 }
 
 // Log returns the path of the server's log, which holds all its lives.
-func (d *daemon) Log() string { return filepath.Join(d.guard.dir, logFile) }
+func (d *daemon) Log() string { return cmp.Or(d.log, filepath.Join(d.guard.dir, logFile)) }
 
 // Start starts a server that was stopped or killed, with the ports and the data that it had, and waits until it answers,
 // a minute at most. Of a running server it only waits. If a start fails, or ctx ends, the server is down.
@@ -43,7 +44,7 @@ func (d *daemon) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", d.title, err)
 	}
-	if err := p.await(ctx, func() error { return d.probe(ctx, address(d.port)) }); err != nil {
+	if err := p.await(ctx, func() error { return d.probe(ctx, p) }); err != nil {
 		if launched {
 			p.kill()
 		}

@@ -13,8 +13,9 @@ import (
 // A guard is a small shell that owns a server's folder and outlives this process: when the pipe that only this process
 // writes to is closed, for whatever reason, it kills what the server has running and removes the folder.
 type guard struct {
-	dir     string   // the server's folder
-	account *account // of the guard and the server
+	dir     string     // the server's folder
+	account *account   // of the guard and the server
+	ns      *namespace // that the server is in
 	cmd     *exec.Cmd
 	pipe    io.Closer
 }

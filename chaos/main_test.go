@@ -13,12 +13,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" { // before the other: a child has the environment of who started it
+		child()
+	}
 	for _, name := range []string{
 		"RABBITMQ_NODENAME", "NODENAME", "RABBITMQ_CONFIG_FILE", "RABBITMQ_MNESIA_DIR", "HOME", "ERL_FLAGS", "PGDATA", "PGPORT",
 	} {
 		os.Setenv(name, "/not/for/our/servers")
 	}
-	if server, how, ok := strings.Cut(os.Getenv(crashEnv), " "); ok {
+	if server, how, ok := strings.Cut(os.Getenv(crashEnv), ","); ok {
 		crash(server, how)
 	}
 	goleak.VerifyTestMain(m)
@@ -32,8 +35,17 @@ const (
 type pauser interface{ Pause() error }
 
 var start = map[string]func(context.Context) (pauser, error){
-	"node":     func(ctx context.Context) (pauser, error) { return chaos.StartNode(ctx) },
-	"postgres": func(ctx context.Context) (pauser, error) { return chaos.StartPostgres(ctx) },
+	"node":                func(ctx context.Context) (pauser, error) { return chaos.StartNode(ctx) },
+	"node in a namespace": func(ctx context.Context) (pauser, error) { return chaos.StartNode(ctx, chaos.InNamespace()) },
+	"postgres":            func(ctx context.Context) (pauser, error) { return chaos.StartPostgres(ctx) },
+	"process":             func(ctx context.Context) (pauser, error) { return chaos.StartProcess(ctx, childCommand()) },
+	"cluster": func(ctx context.Context) (pauser, error) {
+		c, err := chaos.StartCluster(ctx, 3)
+		if err != nil {
+			return nil, err
+		}
+		return c.Nodes()[0], nil
+	},
 }
 
 // crash starts a server and dies without closing it.

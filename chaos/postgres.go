@@ -17,6 +17,7 @@ import (
 // Nothing of it is left running or on disk after Close, nor when this process panics, exits or is killed without it.
 type Postgres struct {
 	daemon
+	port     int
 	password string
 }
 
@@ -41,8 +42,9 @@ func StartPostgres(ctx context.Context) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{password: rand.Text()}
-	p.title, p.guard, p.port, p.probe, p.end, p.strays = "postgres", g, port, probePostgres, interrupt, true
+	p := &Postgres{port: port, password: rand.Text()}
+	p.title, p.guard, p.end, p.strays = "postgres", g, interrupt, true
+	p.probe = func(ctx context.Context, _ *process) error { return probePostgres(ctx, g.ns.dialer(), address(port)) }
 	p.command = func() *exec.Cmd { return p.prepare(filepath.Join(bin, "postgres"), p.settings()...) }
 	if err := p.init(ctx, filepath.Join(bin, "initdb")); err != nil {
 		return nil, errors.Join(err, p.Close())

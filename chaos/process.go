@@ -22,7 +22,7 @@ type process struct {
 
 // start starts a command made by the guard.
 func (g *guard) start(cmd *exec.Cmd) (*process, error) {
-	if err := cmd.Start(); err != nil {
+	if err := g.ns.do(cmd.Start); err != nil {
 		return nil, err
 	}
 	p := &process{cmd: cmd, done: make(chan struct{})}

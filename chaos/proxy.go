@@ -22,6 +22,7 @@ type Proxy struct {
 	url    string
 	addr   string
 	target string
+	dial   dialer          // to the broker
 	life   context.Context // ends with Close
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
@@ -37,6 +38,10 @@ type Proxy struct {
 // NewProxy starts a proxy on a free port of the loopback interface, for the broker at brokerURL. With TLS, clients that
 // check the broker's name must be told which to expect, since it is not that of the proxy.
 func NewProxy(brokerURL string) (*Proxy, error) {
+	return newProxy(brokerURL, (*namespace)(nil).dialer())
+}
+
+func newProxy(brokerURL string, dial dialer) (*Proxy, error) {
 	u, err := url.Parse(brokerURL)
 	if err != nil {
 		return nil, errors.New("proxy: URL of the broker cannot be read") // the error of url.Parse shows the password
@@ -53,7 +58,9 @@ func NewProxy(brokerURL string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	p := &Proxy{target: net.JoinHostPort(u.Hostname(), port), addr: l.Addr().String(), links: make(map[*link]struct{})}
+	p := &Proxy{
+		target: net.JoinHostPort(u.Hostname(), port), dial: dial, addr: l.Addr().String(), links: make(map[*link]struct{}),
+	}
 	p.faults.Store(&faults{changed: make(chan struct{})})
 	p.life, p.stop = context.WithCancel(context.Background())
 	u.Host = p.addr
@@ -151,8 +158,9 @@ func (p *Proxy) forward(client *net.TCPConn) {
 			return
 		}
 	}
-	dialer := net.Dialer{Timeout: proxyDialTimeout}
-	broker, err := dialer.DialContext(p.life, "tcp", p.target)
+	ctx, cancel := context.WithTimeout(p.life, proxyDialTimeout)
+	broker, err := p.dial(ctx, p.target)
+	cancel()
 	switch {
 	case err != nil:
 		l.once.Do(l.close)

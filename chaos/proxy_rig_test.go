@@ -176,7 +176,7 @@ func ack(channel uint16, tag byte) []byte {
 func startOK(name string) []byte {
 	size := func(n int) string { return string(binary.BigEndian.AppendUint32(nil, uint32(n))) }
 	table := "\x0fconnection_nameS" + size(len(name)) + name
-	return method(10, 11, 0, size(len(table))+table+"\x05PLAIN\x00\x00\x00\x00\x05en_US")
+	return method(10, 11, 0, size(len(table))+table+"\x05PLAIN"+size(12)+"\x00guest\x00guest\x05en_US")
 }
 
 // content returns the frames of a method with header and body.

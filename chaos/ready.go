@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"time"
 )
 
@@ -38,8 +37,8 @@ func (p *process) await(ctx context.Context, try func() error) error {
 
 // probeBroker reports whether a broker takes connections at addr: it sends the protocol header, and expects connection.start,
 // which a broker that is still booting doesn't send. See AMQP 0-9-1, section 2.2.4.
-func probeBroker(ctx context.Context, addr string) error {
-	frame, err := ask(ctx, addr, "AMQP\x00\x00\x09\x01", 11)
+func probeBroker(ctx context.Context, dial dialer, addr string) error {
+	frame, err := ask(ctx, dial, addr, "AMQP\x00\x00\x09\x01", 11)
 	if err != nil {
 		return err
 	}
@@ -52,8 +51,8 @@ func probeBroker(ctx context.Context, addr string) error {
 
 // probePostgres reports whether a PostgreSQL server takes connections at addr: it asks for one, and expects to be asked
 // for a password, which a server that is still recovering doesn't do.
-func probePostgres(ctx context.Context, addr string) error {
-	answer, err := ask(ctx, addr, "\x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00", 9)
+func probePostgres(ctx context.Context, dial dialer, addr string) error {
+	answer, err := ask(ctx, dial, addr, "\x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00", 9)
 	if err != nil {
 		return err
 	}
@@ -64,7 +63,7 @@ func probePostgres(ctx context.Context, addr string) error {
 }
 
 // ask says hello to who listens at addr, and returns the first n bytes of the answer.
-func ask(ctx context.Context, addr, hello string, n int) ([]byte, error) {
+func ask(ctx context.Context, dial dialer, addr, hello string, n int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	c, err := dial(ctx, addr)
@@ -72,23 +71,13 @@ func ask(ctx context.Context, addr, hello string, n int) ([]byte, error) {
 		return nil, err
 	}
 	defer c.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		c.SetDeadline(deadline)
+	}
 	if _, err := io.WriteString(c, hello); err != nil {
 		return nil, err
 	}
 	answer := make([]byte, n)
 	_, err = io.ReadFull(c, answer)
 	return answer, err
-}
-
-// dial connects with addr. The connection doesn't outlast the deadline of ctx.
-func dial(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		c.SetDeadline(deadline)
-	}
-	return c, nil
 }

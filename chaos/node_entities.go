@@ -1,0 +1,33 @@
+package chaos
+
+import "context"
+
+// DeleteQueue deletes a queue of the default virtual host with all that is in it. Its consumers get basic.cancel; channels
+// and connections stay. Publishes to it are unroutable from now on: mandatory ones are returned (312), others are lost.
+func (n *Node) DeleteQueue(ctx context.Context, name string) error {
+	return n.eval(ctx, "{ok, _} = rabbit_amqqueue:with(%s, fun(Q) -> rabbit_amqqueue:delete(Q, false, false, %s) end)",
+		resource("queue", name), actor)
+}
+
+// PurgeQueue drops what waits in a queue of the default virtual host. Nobody is told: neither publishers, which have their
+// confirms, nor consumers. What is delivered and unacknowledged stays.
+func (n *Node) PurgeQueue(ctx context.Context, name string) error {
+	return n.eval(ctx, "{ok, _} = rabbit_amqqueue:with(%s, fun rabbit_amqqueue:purge/1)", resource("queue", name))
+}
+
+// DeleteExchange deletes an exchange of the default virtual host, with its bindings. The next publish to it closes its channel
+// (404).
+func (n *Node) DeleteExchange(ctx context.Context, name string) error {
+	return n.eval(ctx, "ok = rabbit_exchange:delete(%s, false, %s)", resource("exchange", name), actor)
+}
+
+// AddVhost makes a virtual host. Nobody may use it before SetPermissions.
+func (n *Node) AddVhost(ctx context.Context, name string) error {
+	return n.eval(ctx, "ok = rabbit_vhost:add(%s, %s)", quote(name), actor)
+}
+
+// DeleteVhost deletes a virtual host with all that is in it. Connections to it are closed (320, "vhost '...' is deleted"), and
+// who dials it is refused (530).
+func (n *Node) DeleteVhost(ctx context.Context, name string) error {
+	return n.eval(ctx, "ok = rabbit_vhost:delete(%s, %s)", quote(name), actor)
+}
