@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -17,13 +18,20 @@ import (
 type pending struct {
 	mu    sync.Mutex // guards what follows
 	calls map[string]*call
-	past  *simplelru.LRU[string, int] // ID -> attempts, of calls that may be made again, since their callers chose it
+	past  *simplelru.LRU[string, past] // by ID, of calls that may be made again, since their callers chose it
+}
+
+// A past is what was sent before under an ID that a caller chose.
+type past struct {
+	attempts int
+	others   int    // of these, the last that was of another call: a caller may use the ID for another method, or by mistake
+	identity uint64 // of the last call
 }
 
 const maxPast = 10_000 // what is late for a call is long here before as many others have ended
 
 func newPending() pending {
-	past, err := simplelru.NewLRU[string, int](maxPast, nil)
+	past, err := simplelru.NewLRU[string, past](maxPast, nil)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
@@ -37,7 +45,8 @@ type call struct {
 	ends    chan ending        // buffered 1: how the present attempt ended without a reply
 
 	mu       sync.Mutex // guards what follows, and that nothing of an earlier attempt gets into ends
-	before   int        // attempts that were made before, when the same call was made
+	before   int        // attempts that were made before, under the same ID
+	others   int        // of these, the last that was of another call
 	attempt  int
 	answered bool
 }
@@ -61,8 +70,12 @@ func (p *pending) add(r *rpc.Request) (*call, bool) {
 		return nil, false
 	}
 	p.calls[r.ID] = c
-	c.before, _ = p.past.Get(r.ID)
-	c.attempt = c.before
+	if past, again := p.past.Get(r.ID); again {
+		c.attempt, c.before, c.others = past.attempts, past.attempts, past.others
+		if past.identity != identity(r) {
+			c.others = past.attempts
+		}
+	}
 	return c, true
 }
 
@@ -73,8 +86,22 @@ func (p *pending) remove(c *call, again bool) {
 	defer p.mu.Unlock()
 	delete(p.calls, c.req.ID)
 	if again && c.attempt > 0 {
-		p.past.Add(c.req.ID, c.attempt)
+		p.past.Add(c.req.ID, past{c.attempt, c.others, identity(&c.req)})
 	}
+}
+
+var seed = maphash.MakeSeed()
+
+// identity tells calls apart that have the same ID: for servers they are different ones, or one of them is a mistake.
+func identity(r *rpc.Request) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, name := range [...]string{r.Service, r.Method, r.ContentType} {
+		h.WriteString(name)
+		h.WriteByte(0)
+	}
+	h.Write(r.Body)
+	return h.Sum64()
 }
 
 func (p *pending) get(id string) *call {
@@ -98,13 +125,13 @@ func (c *call) begin() (attempt int) {
 }
 
 // reply hands over an answer and reports whether the call was still without. A no to an earlier attempt, delivered twice
-// or late, says nothing of the present one.
+// or late, says nothing of the present one; what another call under the same ID is answered says nothing of this one at all.
 func (c *call) reply(m *conn.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	attempt := wire.AttemptOf(m)
 	earlier := attempt > 0 && (attempt < c.attempt || attempt <= c.before)
-	if c.answered || earlier && wire.Refuses(m) {
+	if c.answered || earlier && (attempt <= c.others || wire.Refuses(m)) {
 		return false
 	}
 	c.answered = true

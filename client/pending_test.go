@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"sync"
 	"testing"
 
@@ -79,5 +80,31 @@ func TestLateRefusal(t *testing.T) {
 	}
 	if !c.reply(refusal(1, "yes")) { // speaks for the call
 		t.Error("what the call came to is refused")
+	}
+}
+
+// What is late for a call is no answer to another one under its ID, and is one to the same call, made again.
+func TestLateReplyToAnotherCall(t *testing.T) {
+	p := newPending()
+	reply := func(attempt int64) *conn.Message { return &conn.Message{Headers: map[string]any{"rpc-attempt": attempt}} }
+	for n, c := range []struct {
+		body string
+		own  []int64 // attempts whose replies are the call's
+	}{
+		{"x", []int64{1}},
+		{"x", []int64{1, 2}},
+		{"y", []int64{3}},
+		{"y", []int64{3, 4}},
+		{"x", []int64{5}}, // of its own that is not known any more
+	} {
+		for attempt := int64(1); attempt <= int64(n)+1; attempt++ {
+			call, _ := p.add(&rpc.Request{ID: "1", Body: []byte(c.body)})
+			call.begin()
+			if got, want := call.reply(reply(attempt)), slices.Contains(c.own, attempt); got != want {
+				t.Errorf("call %d: the reply to attempt %d is taken: %v, want %v", n+1, attempt, got, want)
+			}
+			call.attempt = n + 1 // as if it were one call
+			p.remove(call, attempt == int64(n)+1)
+		}
 	}
 }

@@ -258,3 +258,41 @@ func TestManyCalls(t *testing.T) {
 		})
 	}
 }
+
+// A caller may use one ID for calls of two methods, which are two calls, or by mistake for two payloads. What comes late for
+// the first is not the answer to the second, and still one to the first, should that be made again.
+func TestSameIDForAnotherCall(t *testing.T) {
+	triple := double
+	triple.Name = "triple"
+	for _, c := range []struct {
+		name   string
+		method rpc.Method[int, int]
+		n      int
+		want   int
+	}{
+		{"another method", triple, 7, 21},
+		{"another payload", double, 8, 0}, // refused
+		{"the same call", double, 7, 14},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				s, err := server.New(r.broker.Connector("server"), "math", quiet)
+				if err != nil {
+					t.Fatal(err)
+				}
+				server.Handle(s, double, slow(time.Second))
+				server.Handle(s, triple, func(_ context.Context, n int) (int, error) { time.Sleep(2 * time.Second); return 3 * n, nil })
+				r.run(s)
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				client.Call(ctx, r.client, double, 7, client.WithCallID("1")) // ends too soon
+				ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				got, err := client.Call(ctx, r.client, c.method, c.n, client.WithCallID("1"))
+				if refused := rpc.CodeOf(err) == rpc.InvalidArgument; got != c.want || refused != (c.want == 0) {
+					t.Errorf("got %d, %v, want %d", got, err, c.want)
+				}
+			})
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
@@ -15,6 +16,7 @@ type Connector struct {
 	name      string
 	user      string
 	noInspect bool
+	frozen    atomic.Pointer[chan struct{}] // nil while the process runs
 
 	// guarded by the broker's mutex
 	shared *session
@@ -34,6 +36,7 @@ func WithoutInspect() Option { return func(c *Connector) { c.noInspect = true } 
 // Session returns the shared session. See [conn.Connector].
 func (c *Connector) Session(ctx context.Context) (conn.Session, error) {
 	for {
+		c.awake()
 		s, up, err := c.live()
 		if s != nil || err != nil {
 			return s, err
@@ -65,6 +68,7 @@ func (c *Connector) live() (s conn.Session, up <-chan struct{}, err error) {
 
 // Dial opens a session for the caller alone, or fails at once if the broker is down. See [conn.Connector].
 func (c *Connector) Dial(ctx context.Context) (conn.Session, error) {
+	c.awake()
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
 	if err := c.ended(); err != nil {
@@ -96,6 +100,28 @@ func (c *Connector) Lose() {
 	c.endAll(errLost)
 }
 
+// Freeze stops the process, as SIGSTOP does: whatever it does with a session waits, and so does each callback, until
+// [Connector.Thaw]. The broker does not know: a [Connector.Lose] in the meantime is what becomes of its connection when heartbeats are
+// missed. A process must be thawed before it, or the broker, is closed.
+func (c *Connector) Freeze() {
+	frozen := make(chan struct{})
+	c.frozen.CompareAndSwap(nil, &frozen)
+}
+
+// Thaw ends what [Connector.Freeze] began.
+func (c *Connector) Thaw() {
+	if frozen := c.frozen.Swap(nil); frozen != nil {
+		close(*frozen)
+	}
+}
+
+// awake waits for as long as the process is frozen.
+func (c *Connector) awake() {
+	for frozen := c.frozen.Load(); frozen != nil; frozen = c.frozen.Load() {
+		<-*frozen
+	}
+}
+
 // Close ends all sessions of the process, and waits for their callbacks as long as ctx allows. There will be no more
 // sessions.
 func (c *Connector) Close(ctx context.Context) error {
@@ -104,7 +130,7 @@ func (c *Connector) Close(ctx context.Context) error {
 	ended := c.endAll(conn.ErrClosed)
 	c.b.mu.Unlock()
 	for _, s := range ended {
-		if err := s.wait(ctx); err != nil {
+		if err := s.quiet(ctx); err != nil {
 			return err
 		}
 	}

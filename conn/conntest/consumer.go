@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
@@ -63,16 +64,29 @@ func (c *consumer) hasRoom() bool {
 // deliver sends m to the consumer, twice if a fault says so.
 func (c *consumer) deliver(m *message) {
 	faults := c.s.c.happens(delivering)
-	c.send(m)
-	if faults.has(duplicate) {
-		again := *m
-		c.q.lastSeq++
-		again.seq = c.q.lastSeq
-		c.send(&again)
+	c.send(m, faults)
+	switch {
+	case faults.has(duplicate):
+		c.again(m)
+	case faults.has(lateDuplicate):
+		time.AfterFunc(faults.by, func() {
+			c.s.b.mu.Lock()
+			defer c.s.b.mu.Unlock()
+			if !c.q.deleted && slices.Contains(c.s.consumers, c) && !c.s.over {
+				c.again(m)
+			}
+		})
 	}
 }
 
-func (c *consumer) send(m *message) {
+func (c *consumer) again(m *message) {
+	again := *m
+	c.q.lastSeq++
+	again.seq = c.q.lastSeq
+	c.send(&again, strike{})
+}
+
+func (c *consumer) send(m *message, faults strike) {
 	var settle func(ack, requeue bool) error
 	if !c.NoAck {
 		u := &unsettled{m: m, q: c.q, c: c}
@@ -89,11 +103,17 @@ func (c *consumer) send(m *message) {
 		received.Headers["x-delivery-count"] = int64(m.returns)
 	}
 	d := conn.NewDelivery(received, m.redelivered, settle)
-	c.box.put(func() { c.handle(d) })
+	c.box.put(func() {
+		c.s.c.awake()
+		if !faults.has(lateDelivery) || c.s.wait(faults.by) {
+			c.handle(d)
+		}
+	})
 }
 
 func (u *unsettled) settle(ack, requeue bool) error {
 	s := u.c.s
+	s.c.awake()
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	if s.over {
@@ -104,6 +124,11 @@ func (u *unsettled) settle(ack, requeue bool) error {
 		return nil
 	}
 	i := slices.Index(s.unsettled, u)
+	if i < 0 {
+		err := &conn.Error{Code: 406, Reason: "PRECONDITION_FAILED - unknown delivery tag"}
+		s.end(err)
+		return err
+	}
 	s.unsettled = slices.Delete(s.unsettled, i, i+1)
 	u.c.outstanding--
 	if u.q.deleted {

@@ -1,11 +1,14 @@
 package conntest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
@@ -187,6 +190,140 @@ func TestLose(t *testing.T) {
 		}
 		if session(t, a) == shared || session(t, other).Err() != nil {
 			t.Error("the wrong session was replaced")
+		}
+	})
+}
+
+// What is late comes at its time, in order, and not at all if its session ends before.
+func TestLateFaults(t *testing.T) {
+	const d = time.Second
+	for _, c := range []struct {
+		name   string
+		fault  conntest.Fault
+		lose   bool   // the session, half of d after the second message
+		arrive string // when messages do, in seconds since they were published
+		told   string // when they are confirmed
+	}{
+		{"publish late", conntest.LatePublish(2, d), false, "1:0 2:1 3:1 ", "1:0 2:1 3:1 "},
+		{"publish late, session lost", conntest.LatePublish(2, d), true, "1:0 ", "1:0 "},
+		{"publish slow", conntest.SlowPublish(2, d), false, "1:0 2:0 3:1 ", "1:0 2:0 3:1 "},
+		{"confirmation late", conntest.LateConfirm(2, d), false, "1:0 2:0 3:0 ", "1:0 2:1 3:1 "},
+		{"confirmation late, session lost", conntest.LateConfirm(2, d), true, "1:0 2:0 3:0 ", "1:0 "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *conntest.Broker) {
+				a, other := b.Connector("a"), b.Connector("other")
+				declare(t, other, conn.Queue{Name: "q"})
+				start := time.Now()
+				var arrived, told strings.Builder
+				consume(t, session(t, other), "q", 9, func(d *conn.Delivery) {
+					fmt.Fprintf(&arrived, "%s:%v ", d.Body, time.Since(start).Seconds())
+				})
+				p := publisher(t, session(t, a))
+				a.Fail(c.fault)
+				if c.lose {
+					time.AfterFunc(d/2, a.Lose)
+				}
+				for i := 1; i <= 3; i++ {
+					p.Publish(&conn.Message{Key: "q", Body: fmt.Append(nil, i)}, func(bool) {
+						fmt.Fprintf(&told, "%d:%v ", i, time.Since(start).Seconds())
+					})
+					synctest.Wait()
+				}
+				time.Sleep(2 * d)
+				synctest.Wait()
+				if arrived.String() != c.arrive || told.String() != c.told {
+					t.Errorf("arrived %q, confirmed %q, want %q, %q", &arrived, &told, c.arrive, c.told)
+				}
+			})
+		})
+	}
+}
+
+func TestLateDeliveries(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fault conntest.Fault
+		want  []string
+	}{
+		{"delivery late", conntest.LateDelivery(2, time.Second), []string{"1 at 0", "2 at 1", "3 at 1"}},
+		{"delivery duplicated late", conntest.LateDuplicate(2, time.Second), []string{"1 at 0", "2 at 0", "3 at 0", "2 at 1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *conntest.Broker) {
+				a, other := b.Connector("a"), b.Connector("other")
+				declare(t, a, conn.Queue{Name: "q"})
+				a.Fail(c.fault)
+				start := time.Now()
+				var got []string
+				consume(t, session(t, a), "q", 9, func(d *conn.Delivery) {
+					got = append(got, fmt.Sprintf("%s at %v", d.Body, time.Since(start).Seconds()))
+					if err := d.Ack(); err != nil {
+						t.Error(err)
+					}
+				})
+				send(t, other, "q", "1", "2", "3")
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if !slices.Equal(got, c.want) {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestDisarm(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *conntest.Broker) {
+		a := b.Connector("a")
+		struck := a.Fail(conntest.LoseBeforePublish(1))
+		a.Disarm()
+		send(t, a, "x", "1")
+		if has(struck) || session(t, a).Err() != nil {
+			t.Error("a fault that was taken back has struck")
+		}
+	})
+}
+
+// A process that is frozen does nothing, and what is done to its connection it learns when it wakes.
+func TestFreeze(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *conntest.Broker) {
+		a, other := b.Connector("a"), b.Connector("other")
+		declare(t, a, conn.Queue{Name: "q"})
+		var got []string
+		var first *conn.Delivery
+		s := session(t, a)
+		consume(t, s, "q", 9, func(d *conn.Delivery) { got, first = append(got, string(d.Body)), d })
+		p := publisher(t, s)
+		send(t, other, "q", "1")
+		synctest.Wait()
+		a.Freeze()
+		a.Freeze() // once more is the same
+		send(t, other, "q", "2")
+		done := make(chan string, 3)
+		go func() { done <- fmt.Sprint("ack ", errors.Is(first.Ack(), conn.ErrClosed)) }()
+		go func() {
+			done <- fmt.Sprint("publish ", errors.Is(p.Publish(&conn.Message{Key: "q"}, nil), conn.ErrClosed))
+		}()
+		go func() {
+			again, err := a.Session(context.Background())
+			done <- fmt.Sprint("session ", err == nil && again != s)
+		}()
+		time.Sleep(time.Minute)
+		if len(done) > 0 || len(got) != 1 {
+			t.Fatalf("frozen, it has received %q and done %d things", got, len(done))
+		}
+		a.Lose()
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Fatal("frozen, it noticed the end of its session")
+		}
+		a.Thaw()
+		a.Thaw()
+		did := []string{<-done, <-done, <-done}
+		slices.Sort(did)
+		if want := []string{"ack true", "publish true", "session true"}; !slices.Equal(did, want) {
+			t.Errorf("awake, it did %q, want %q", did, want)
 		}
 	})
 }

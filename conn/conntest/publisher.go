@@ -3,6 +3,7 @@ package conntest
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
@@ -25,46 +26,105 @@ func (p *publisher) Publish(m *conn.Message, confirmed func(ok bool)) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
+	p.s.c.awake()
+	slow, err := p.publish(m, confirmed)
+	if slow > 0 {
+		time.Sleep(slow)
+	}
+	return err
+}
+
+// publish returns how long Publish is to take.
+func (p *publisher) publish(m *conn.Message, confirmed func(ok bool)) (slow time.Duration, err error) {
 	s := p.s
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	if s.over {
-		return s.closedErr("publish")
+		return 0, s.closedErr("publish")
 	}
 	if s.blocked != nil {
-		return fmt.Errorf("publish: %w", conn.ErrBlocked)
+		return 0, fmt.Errorf("publish: %w", conn.ErrBlocked)
 	}
 	faults := s.c.happens(publishing)
+	var late strike
 	if confirmed != nil {
-		faults |= s.c.happens(confirming)
+		late = s.c.happens(confirming)
 	}
 	if faults.has(loseBefore) {
 		s.end(errLost)
-		return nil
+		return 0, nil
 	}
-	var v verdict
-	if !faults.has(refuse) {
-		var err error
-		if v, err = p.deliver(m); err != nil {
-			s.end(err) // Publish has returned by the time the broker says so
-			return nil
+	sent := *m
+	arrive := func() {
+		if faults.has(refuse) {
+			p.tell(verdict{}, confirmed, late)
+			return
 		}
+		v, err := p.deliver(&sent)
+		if err != nil {
+			s.end(err) // Publish has returned by the time the broker says so
+			return
+		}
+		p.tell(v, confirmed, late)
+	}
+	switch {
+	case faults.has(latePublish) && s.late == nil:
+		s.late = []func(){arrive}
+		time.AfterFunc(faults.by, s.arrive)
+	case s.late != nil:
+		s.late = append(s.late, arrive)
+	default:
+		arrive()
 	}
 	switch {
 	case faults.has(failPublish):
+		s.flush()
 		s.end(errLost)
-		return fmt.Errorf("publish: %w", errLost)
+		return 0, fmt.Errorf("publish: %w", errLost)
 	case faults.has(loseAfter):
+		s.flush()
 		s.end(errLost)
-		return nil
+	case faults.has(slowPublish):
+		slow = faults.by
+	}
+	return slow, nil
+}
+
+// arrive is called when what was late has reached the broker.
+func (s *session) arrive() {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.flush()
+}
+
+func (s *session) flush() {
+	late := s.late
+	s.late = nil
+	for _, arrive := range late {
+		if !s.over { // the one before may have ended it
+			arrive()
+		}
+	}
+}
+
+// tell passes on what the broker says of a message.
+func (p *publisher) tell(v verdict, confirmed func(ok bool), faults strike) {
+	s := p.s
+	if s.over { // by a fault that strikes with it: the verdict never comes
+		return
 	}
 	if v.returned != nil && p.onReturn != nil {
-		s.events.put(func() { p.onReturn(v.returned) })
+		s.events.put(func() { s.c.awake(); p.onReturn(v.returned) })
 	}
-	if confirmed != nil && !faults.has(dropConfirm) {
-		s.events.put(func() { confirmed(v.ok) })
+	if confirmed == nil || faults.has(dropConfirm) {
+		return
 	}
-	return nil
+	s.events.put(func() {
+		s.c.awake()
+		if !faults.has(lateConfirm) || s.wait(faults.by) {
+			confirmed(v.ok)
+		}
+	})
 }
 
 // A verdict is what the broker says of a message.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
@@ -23,6 +24,7 @@ type session struct {
 	running   int           // goroutines
 	consumers []*consumer
 	unsettled []*unsettled // oldest first
+	late      []func()     // publishes on their way; nil if none is late
 }
 
 // open starts a session.
@@ -105,6 +107,7 @@ func (s *session) closedErr(op string) error {
 
 // do runs f, an operation whose errors the session survives.
 func (s *session) do(ctx context.Context, op string, f func() error) error {
+	s.c.awake()
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	err := ctx.Err()
@@ -201,10 +204,22 @@ func (s *session) Close(ctx context.Context) error {
 	s.b.mu.Lock()
 	s.end(conn.ErrClosed)
 	s.b.mu.Unlock()
-	return s.wait(ctx)
+	return s.quiet(ctx)
 }
 
-func (s *session) wait(ctx context.Context) error {
+// wait lets d pass, and reports whether the session outlives it.
+func (s *session) wait(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+func (s *session) quiet(ctx context.Context) error {
 	select {
 	case <-s.ended:
 		return nil
