@@ -1,7 +1,5 @@
 package check
 
-import "github.com/rabbitrpc/rabbitrpc/chaos/history"
-
 // checkSecrets is I18. It does not repeat the secret.
 func checkSecrets(x *index, r *ruling) {
 	for _, f := range x.Findings {
@@ -61,7 +59,7 @@ func checkFailures(x *index, r *ruling) {
 		return
 	}
 	for i := range x.Calls {
-		if c := &x.Calls[i]; c.Outcome != history.OK && c.Kind != history.Misuse {
+		if c := &x.Calls[i]; c.Failure() {
 			r.breaks("%s: %s at %s, %s: %s", who(c), c.Outcome, at(c.Returned), c.Code, short(c.Error))
 		}
 	}

@@ -40,6 +40,7 @@ type Run struct {
 	Accounts  int             `json:"accounts"`
 	Opening   int64           `json:"opening"` // balance of each account at the start
 	Versions  []string        `json:"versions,omitempty"`
+	Command   []string        `json:"command,omitempty"`  // of a server
 	Schedule  json.RawMessage `json:"schedule,omitempty"` // to replay it
 	Allowed   Allowed         `json:"allowed"`
 	MustBite  []string        `json:"mustBite,omitempty"`  // what must have happened, else the run shows nothing: see [Happened]
@@ -141,12 +142,16 @@ type Sample struct {
 	Value map[string]float64 `json:"value"`
 }
 
-// An Inventory is what there was, to find what is left behind: that of the baseline, before the load, and that of the end.
+// An Inventory is what there was, to find what is left behind: that of the baseline, before the load, and that of the end. One
+// more says how often texts were in the logs.
 type Inventory struct {
-	When     string         `json:"when"` // baseline, end
+	When     string         `json:"when"` // baseline, end, or InLogs
 	Count    map[string]int `json:"count"`
 	Messages map[string]int `json:"messages,omitempty"` // by queue
 }
+
+// InLogs is the When of an inventory of texts in the logs of the broker and the servers.
+const InLogs = "in logs"
 
 // An Entry is an effect, as it is in the ledger in the end: one for each execution that took effect.
 type Entry struct {

@@ -3,6 +3,7 @@ package history
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,6 +35,8 @@ type Writer struct {
 	json *json.Encoder
 	all  History
 	err  error // the first
+
+	hasty bool // each line is written at once, and not kept
 }
 
 // Create makes the file, which must not exist, and starts the clock of the run.
@@ -48,6 +51,22 @@ func Create(path string, r Run) (*Writer, error) {
 	w.add(record{Run: &r})
 	return w, nil
 }
+
+// Join makes a file for a part of a run that began at start: that of a process that may be killed. Each line is written at
+// once.
+func Join(path string, start time.Time) (*Writer, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("join history: %w", err)
+	}
+	now := time.Now() // with the monotonic clock, that start may not have
+	w := &Writer{start: now.Add(-now.Sub(start)), file: f, buf: bufio.NewWriter(f), hasty: true}
+	w.json = json.NewEncoder(w.buf)
+	return w, nil
+}
+
+// Start returns when the run began.
+func (w *Writer) Start() time.Time { return w.start }
 
 // Since returns the time of the run.
 func (w *Writer) Since() time.Duration { return time.Since(w.start) }
@@ -82,10 +101,22 @@ func (w *Writer) Balances(b []int64) { w.add(record{Balances: b}) }
 func (w *Writer) add(r record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all.add(r)
-	if err := w.json.Encode(r); err != nil && w.err == nil {
+	err := w.json.Encode(r)
+	if w.hasty {
+		err = errors.Join(err, w.buf.Flush())
+	} else {
+		w.all.add(r)
+	}
+	if err != nil && w.err == nil {
 		w.err = err
 	}
+}
+
+// Flush writes to the file what is still to be written.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Flush()
 }
 
 // Close completes the file and returns all that was written. The error tells that the file is not complete.

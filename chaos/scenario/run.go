@@ -1,0 +1,352 @@
+package scenario
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/chaos/bank"
+	"github.com/rabbitrpc/rabbitrpc/chaos/check"
+	"github.com/rabbitrpc/rabbitrpc/chaos/history"
+	"github.com/rabbitrpc/rabbitrpc/conn"
+)
+
+const (
+	accounts = 32
+	opening  = 1000
+
+	readyLimit = 30 * time.Second // for servers to serve
+	warmUp     = time.Second
+	recovery   = 5 * time.Second // unless the scenario says another
+	lateness   = 100 * time.Millisecond
+
+	// Retries are bounded by 10 % of the calls, and a reserve, which is much for a short run.
+	amplification = 1.25
+
+	// What is half-open at the end of the faults is noticed, what is claimed by the dead is free, after that.
+	quiet = 3 * heartbeat
+
+	minBackoff, maxBackoff = 50 * time.Millisecond, time.Second
+)
+
+// A Result is what came of a run.
+type Result struct {
+	Scenario Scenario
+	Dir      string // with history.jsonl, a folder for each server, broker.log
+	History  *history.History
+	Verdicts []check.Verdict
+}
+
+// Err returns nil if all invariants hold, and the faults have had an effect.
+func (r *Result) Err() error { return check.Sound(r.Verdicts) }
+
+// Status is how a run goes.
+type Status struct {
+	Scenario, Phase                 string
+	Elapsed, Total                  time.Duration
+	OK, Rejected, Failed, Ambiguous int
+	Faults                          []string // that are at work
+}
+
+// A run is one run of a scenario.
+type run struct {
+	lab      *Lab
+	scenario Scenario
+	dir      string
+	service  string
+	history  *history.Writer
+	start    time.Time
+	total    time.Duration
+
+	databaseURL string
+	logOffset   int64    // where the broker's log was at the beginning
+	names       []string // of the servers
+	servers     map[string]*server
+	guests      *server      // callers in a process of their own; nil if there are none
+	line        *chaos.Proxy // of the callers
+	slow        *chaos.Injection
+	load        *load
+	busy        locks
+	active      names
+
+	mu    sync.Mutex // guards what follows
+	phase string
+	dice  *rand.Rand // of what steps decide while they are carried out
+}
+
+// chance returns a number below n.
+func (r *run) chance(n int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dice.IntN(n)
+}
+
+// Run runs a scenario: warm up, faults, quiesce, drain, check. The error tells that the run could not go on; what is
+// broken is in the result.
+func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
+	r := &run{
+		lab: l, scenario: s, dir: filepath.Join(l.config.Dir, s.Name), service: bank.Service + "-" + s.Name,
+		servers: make(map[string]*server), dice: rand.New(rand.NewPCG(l.config.Seed, 1)),
+	}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("run %s: %w", s.Name, err)
+	}
+	steps := s.Steps
+	if steps == nil {
+		steps = random(l.config.Seed, s.Mix, s.length(), r.serverNames())
+	}
+	for _, step := range steps {
+		if err := step.Validate(); err != nil {
+			return nil, fmt.Errorf("run %s: %w", s.Name, err)
+		}
+	}
+	sortSteps(steps)
+	if err := l.move(ctx, s); err != nil {
+		return nil, fmt.Errorf("run %s: %w", s.Name, err)
+	}
+	var err error
+	if r.history, err = history.Create(filepath.Join(r.dir, "history.jsonl"), r.about(steps)); err != nil {
+		return nil, err
+	}
+	err = errors.Join(r.all(ctx, steps), r.deleteQueues(context.WithoutCancel(ctx)))
+	h, writing := r.history.Close()
+	if err := errors.Join(err, writing); err != nil {
+		return nil, fmt.Errorf("run %s: %w", s.Name, err)
+	}
+	return &Result{Scenario: s, Dir: r.dir, History: h, Verdicts: check.All(h)}, nil
+}
+
+// about is what the history says of the run.
+func (r *run) about(steps []Step) history.Run {
+	schedule, err := json.Marshal(steps)
+	if err != nil {
+		panic(err) // of types of ours, that are valid
+	}
+	promise := history.AtLeastOnce
+	if r.store() == bank.StorePostgres {
+		promise = history.ExactlyOnce
+	}
+	return history.Run{
+		Scenario: r.scenario.Name, Seed: r.lab.config.Seed, Callers: r.lab.config.Callers, Servers: r.serverNames(),
+		Store: r.store(), Promise: promise, Accounts: accounts, Opening: opening, Schedule: schedule,
+		Versions: []string{runtime.Version()}, Command: r.lab.config.Server,
+		Allowed: history.Allowed{
+			Recovery: cmp.Or(r.scenario.Recovery, recovery), Lateness: cmp.Or(r.scenario.Lateness, lateness),
+			Memory: 512 << 20, Amplification: cmp.Or(r.scenario.Amplification, amplification), DialsASecond: float64(20 * (2 + 2*r.serverCount())),
+		},
+		MustBite: r.scenario.MustBite, MustBeOK: r.scenario.MustBeOK, QueueMust: r.scenario.QueueMust,
+	}
+}
+
+func (r *run) store() string    { return cmp.Or(r.scenario.Store, r.lab.config.Store) }
+func (r *run) serverCount() int { return cmp.Or(r.scenario.Servers, r.lab.config.Servers) }
+func (r *run) queue() string    { return "rabbitrpc." + r.service }
+
+func (r *run) serverNames() (names []string) {
+	for i := range r.serverCount() {
+		names = append(names, fmt.Sprint(serverPrefix, i+1))
+	}
+	return names
+}
+
+// all does the phases, and ends what it has started.
+func (r *run) all(ctx context.Context, steps []Step) (err error) {
+	length := r.scenario.length()
+	r.total = warmUp + length + quiet
+	r.names = r.serverNames()
+	if info, err := os.Stat(r.lab.node.Log()); err == nil {
+		r.logOffset = info.Size()
+	}
+	before := ownStock()
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.startServers(ctx); err != nil {
+		return err
+	}
+	running, queues, err := r.brokerStock(ctx)
+	if err != nil {
+		return err
+	}
+	maps.Copy(before, running)
+	r.history.Inventory(history.Inventory{When: "baseline", Count: before, Messages: queues})
+	if err := r.connected(ctx, steps, length); err != nil {
+		return err
+	}
+	after, err := settled(ctx, before, func() (now stock, err error) {
+		now, queues, err = r.brokerStock(ctx)
+		return now, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.stopServers(ctx); err != nil {
+		return err
+	}
+	own, _ := settled(ctx, before, func() (stock, error) { return ownStock(), nil })
+	maps.Copy(after, own)
+	r.history.Inventory(history.Inventory{When: "end", Count: after, Messages: queues})
+	return r.scan()
+}
+
+// connected is all that happens while the callers have a connection.
+func (r *run) connected(ctx context.Context, steps []Step, length time.Duration) error {
+	m, err := conn.Open(ctx, r.line.URL(), conn.WithName("chaos callers"), conn.WithLogger(r.lab.config.Log),
+		conn.WithHeartbeat(heartbeat), conn.WithBackoff(minBackoff, maxBackoff))
+	if err != nil {
+		return err
+	}
+	defer r.hangUp(m)
+	return r.loaded(ctx, m, steps, length)
+}
+
+// loaded is all that happens while there are callers, and what they find in the end.
+func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length time.Duration) (err error) {
+	r.load, err = newLoad(m, callersName, &load{
+		service: r.service, accounts: accounts, thinking: r.lab.config.Pace, history: r.history,
+		patient: r.scenario.MustBeOK, once: r.store() == bank.StorePostgres,
+	})
+	if err != nil {
+		return err
+	}
+	watching, stopWatching := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	defer stopWatching()
+	watchers.Go(func() { r.sessions(watching, m) })
+	watchers.Go(func() { r.sample(watching) })
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	r.start = time.Now()
+	calling, stop := context.WithCancel(ctx)
+	defer stop()
+	var callers sync.WaitGroup
+	for i := range r.lab.config.Callers {
+		c := &caller{load: r.load, name: fmt.Sprint("caller-", i+1), random: rand.New(rand.NewPCG(r.lab.config.Seed, uint64(i+2)))}
+		callers.Go(func() { c.run(ctx, calling) })
+	}
+	if r.guests != nil {
+		if err := r.guests.Start(ctx); err != nil {
+			return err
+		}
+	}
+	r.during("warm up", func() { wait(ctx, warmUp) })
+	r.during("faults", func() { err = r.unleash(ctx, steps, length) })
+	r.during("quiesce", func() { r.rest(ctx) })
+	r.during("drain", func() {
+		stop()
+		callers.Wait()
+		if r.guests != nil {
+			err = errors.Join(err, r.guests.Stop(ctx), r.takeGuests())
+		}
+	})
+	if err != nil || ctx.Err() != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	r.during("check", func() { err = r.read(ctx) })
+	return err
+}
+
+// rest gives everybody the time to come to rest, and callers that to make calls again: all may be waiting for a connection.
+func (r *run) rest(ctx context.Context) {
+	ok := r.load.calls.OK.Load()
+	limit := time.Now().Add(quiet + cmp.Or(r.scenario.Recovery, recovery))
+	wait(ctx, quiet)
+	for r.load.calls.OK.Load() <= ok+int64(2*r.lab.config.Callers) && time.Now().Before(limit) {
+		if !wait(ctx, sampleEvery) {
+			return
+		}
+	}
+}
+
+// during is a phase.
+func (r *run) during(phase string, do func()) {
+	r.mu.Lock()
+	r.phase = phase
+	r.mu.Unlock()
+	from := r.history.Since()
+	do()
+	r.history.Phase(history.Phase{Name: phase, From: from, To: r.history.Since()})
+}
+
+// startServers makes the database and the lines, and starts the servers.
+func (r *run) startServers(ctx context.Context) (err error) {
+	if r.databaseURL, err = r.lab.newDatabase(ctx); err != nil {
+		return err
+	}
+	if r.line, err = chaos.NewProxy(r.lab.brokerURL()); err != nil {
+		return err
+	}
+	for _, name := range r.names {
+		s, err := r.newServer(name)
+		if err != nil {
+			return err
+		}
+		r.servers[name] = s
+		if err := s.Start(ctx); err != nil {
+			return err
+		}
+	}
+	if r.scenario.Guests > 0 {
+		var err error
+		if r.guests, err = r.newGuests(); err != nil {
+			return err
+		}
+	}
+	return r.consumers(ctx)
+}
+
+// stopServers ends the servers in good order, and their lines.
+func (r *run) stopServers(ctx context.Context) error {
+	var errs []error
+	for _, name := range r.names {
+		errs = append(errs, r.servers[name].Stop(ctx))
+	}
+	return errors.Join(append(errs, r.close())...)
+}
+
+// close ends the servers and the lines. More calls do nothing.
+func (r *run) close() error {
+	var errs []error
+	for _, s := range r.servers {
+		errs = append(errs, s.close())
+	}
+	if r.guests != nil {
+		errs = append(errs, r.guests.close())
+	}
+	if r.line != nil {
+		r.line.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// deleteQueues takes away what the servers have declared, if it is there.
+func (r *run) deleteQueues(ctx context.Context) error {
+	in, err := r.lab.node.Inventory(ctx)
+	for name := range in.Queues {
+		if strings.HasPrefix(name, r.queue()) {
+			err = errors.Join(err, r.lab.node.DeleteQueue(ctx, name))
+		}
+	}
+	return err
+}
+
+// hangUp ends the callers' client and connection.
+func (r *run) hangUp(m *conn.Manager) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*heartbeat)
+	defer cancel()
+	if r.load != nil {
+		r.load.close(ctx)
+	}
+	_ = m.Close(ctx) // the inventory shows what is left
+}

@@ -1,0 +1,83 @@
+// Package scenario runs chaos scenarios: servers of a bank, callers, and a schedule of faults, on a private broker and a
+// private database. It keeps the history of each run, and checks the invariants of package check over it.
+//
+//	lab, err := scenario.OpenLab(ctx, scenario.Config{...})
+//	defer lab.Close()
+//	s, _ := scenario.Find("broker-killed")
+//	result, err := lab.Run(ctx, s)
+//	err = result.Err() // which invariants are broken
+//
+// The servers are processes of whatever command the configuration names, so that a team can point it at its own.
+package scenario
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Scenario is what goes wrong, and what that must not do.
+type Scenario struct {
+	Name  string
+	Group string // network, broker, server, client, store, operations, mix
+	About string // the fault, and what callers see of it: a sentence
+
+	// Steps is the schedule. Without one the run makes a random one from its seed, out of what Mix names: faults as
+	// "target/fault", or all.
+	Steps []Step
+	Mix   []string
+
+	Duration time.Duration // of the faults; default: as long as the steps take
+	Store    string        // of the servers' memory; default: that of the configuration
+	Servers  int           // default: that of the configuration
+	Quorum   bool          // the queue is a quorum queue
+	Packets  bool          // packets are dropped: the broker is in a network namespace
+	Guests   int           // callers in a process of their own, besides the others
+	Recovery time.Duration // from the end of the faults to the first call that is ok; default 5 s
+	Lateness time.Duration // of calls after their deadlines; default 100 ms
+
+	Amplification float64 // attempts for each call; default 1.25
+
+	MustBite  []string // see history.Happened; "faults" always is
+	MustBeOK  bool     // no call may fail
+	QueueMust int      // messages that stay in the request queue
+}
+
+// MinServers is how many servers the catalogue's schedules name.
+const MinServers = 3
+
+// groups is the order of the list.
+var groups = []string{"network", "broker", "server", "client", "store", "operations", "mix"}
+
+// All returns the catalogue, in its order.
+func All() []Scenario {
+	all := slices.Concat(network, brokers, packetLoss, servers, clients, stores, operations, mixes)
+	slices.SortStableFunc(all, func(a, b Scenario) int {
+		return cmp.Compare(slices.Index(groups, a.Group), slices.Index(groups, b.Group))
+	})
+	return all
+}
+
+// Find returns the scenario of that name, or those of the group of that name. The error names what there is.
+func Find(name string) ([]Scenario, error) {
+	var found []Scenario
+	for _, s := range All() {
+		if name == "all" || s.Name == name || s.Group == name {
+			found = append(found, s)
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("no scenario or group %q: rabbitrpc chaos list has them", name)
+	}
+	return found, nil
+}
+
+// length is how long the faults take.
+func (s *Scenario) length() time.Duration {
+	d := s.Duration
+	for _, step := range s.Steps {
+		d = max(d, time.Duration(step.At+step.For))
+	}
+	return d
+}

@@ -1,0 +1,121 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+)
+
+// A server is a process that dies and lives again, with a line of its own to the broker.
+type server struct {
+	name    string
+	line    *chaos.Proxy
+	command chaos.Command
+
+	mu     sync.Mutex // guards latest
+	latest *chaos.Process
+}
+
+// newServer prepares a server. What it is told is the contract for servers of users: see docs/chaos.md.
+func (r *run) newServer(name string) (*server, error) {
+	line, err := chaos.NewProxy(r.lab.brokerURL())
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(r.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return &server{name: name, line: line, command: chaos.Command{
+		Args: r.lab.config.Server,
+		Log:  filepath.Join(dir, "server.log"),
+		Env: []string{
+			"RABBITMQ_URL=" + line.URL() + "?heartbeat=" + heartbeatSeconds,
+			"DATABASE_URL=" + r.databaseURL,
+			"CHAOS_SERVICE=" + r.service,
+			"CHAOS_SERVER=" + name,
+			"CHAOS_DIR=" + dir,
+			"CHAOS_STORE=" + r.store(),
+			fmt.Sprint("CHAOS_ACCOUNTS=", accounts),
+			fmt.Sprint("CHAOS_OPENING=", opening),
+			"CHAOS_QUORUM=" + quorumLimit(r.scenario.Quorum),
+		},
+	}}, nil
+}
+
+// quorumLimit is the delivery limit of the queue that servers are asked to serve, 0 for a classic queue.
+func quorumLimit(quorum bool) string {
+	if quorum {
+		return "20"
+	}
+	return "0"
+}
+
+// Start starts the server, unless it runs. It does not wait until it serves.
+func (s *server) Start(ctx context.Context) error { return s.live(ctx, "") }
+
+// live is Start with an order to break at a point of the code: see internal/failpoint.
+func (s *server) live(ctx context.Context, failpoints string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.latest != nil {
+		if s.latest.Alive() {
+			return nil
+		}
+		if err := s.latest.Close(); err != nil {
+			return err
+		}
+	}
+	c := s.command
+	c.Env = append(c.Env[:len(c.Env):len(c.Env)], "RABBITRPC_FAILPOINTS="+failpoints)
+	p, err := chaos.StartProcess(ctx, c)
+	if err == nil {
+		s.latest = p
+	}
+	return err
+}
+
+// process returns the latest life: there is one once it has been started.
+func (s *server) process() *chaos.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest
+}
+
+// Stop asks the server to end, and waits for that.
+func (s *server) Stop(ctx context.Context) error { return s.process().Stop(ctx) }
+
+// Kill ends the server at once.
+func (s *server) Kill() error { return s.process().Kill() }
+
+// Pause freezes the server.
+func (s *server) Pause() error { return s.process().Pause() }
+
+// Resume lets it go on.
+func (s *server) Resume() error { return s.process().Resume() }
+
+func (s *server) close() error {
+	s.line.Close()
+	if p := s.process(); p != nil {
+		return p.Close()
+	}
+	return nil
+}
+
+// ended says how a server ended that should not have, with the end of its log; nil if it runs.
+func (s *server) ended(ctx context.Context) error {
+	p := s.process()
+	if p.Alive() {
+		return nil
+	}
+	err := p.Wait(ctx)
+	b, _ := os.ReadFile(s.command.Log)
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return fmt.Errorf("%s has ended: %w\n%s", s.name, errors.Join(err), strings.Join(lines[max(0, len(lines)-5):], "\n"))
+}

@@ -1,0 +1,217 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos/bank"
+	"github.com/rabbitrpc/rabbitrpc/chaos/history"
+	"github.com/rabbitrpc/rabbitrpc/client"
+)
+
+// consumers waits until each server consumes, for those that say it in the broker: all do.
+func (r *run) consumers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	for {
+		in, err := r.lab.node.Inventory(ctx)
+		if err == nil && in.Consumers >= len(r.names) {
+			return nil
+		}
+		for _, name := range r.names {
+			if err := r.servers[name].ended(ctx); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return errors.Join(fmt.Errorf("only %d of %d servers take requests after %v", in.Consumers, len(r.names), readyLimit), err)
+		}
+	}
+}
+
+// ready waits until the service answers.
+func (r *run) ready(ctx context.Context) error {
+	_, err := client.Call(ctx, r.load.mine, bank.Accounts(r.service), bank.Nothing{},
+		client.WaitForServer(), client.WithTimeout(readyLimit))
+	if err != nil {
+		return fmt.Errorf("the service %s does not answer accounts: %w", r.service, err)
+	}
+	return nil
+}
+
+// read reads what is left in the end: the ledger, and the balances. What nobody has waited for may still take effect; it has had
+// the time of a call to do so.
+func (r *run) read(ctx context.Context) error {
+	if err := r.empty(ctx); err != nil {
+		return err
+	}
+	opts := []client.CallOption{client.WaitForServer(), client.WithTimeout(longTimeout)}
+	for after := int64(0); ; {
+		page, err := client.Call(ctx, r.load.mine, bank.Ledger(r.service), bank.After{Seq: after}, opts...)
+		if err != nil {
+			return fmt.Errorf("read ledger: %w", err)
+		}
+		for _, e := range page.Entries {
+			r.history.Entry(history.Entry(e))
+			after = e.Seq
+		}
+		if len(page.Entries) == 0 {
+			break
+		}
+	}
+	b, err := client.Call(ctx, r.load.mine, bank.Accounts(r.service), bank.Nothing{}, opts...)
+	if err != nil {
+		return fmt.Errorf("read accounts: %w", err)
+	}
+	r.history.Balances(b.Balances)
+	return nil
+}
+
+// empty waits until the request queue holds no more than it must, or until all that was in it must have expired.
+func (r *run) empty(ctx context.Context) error {
+	limit := time.Now().Add(longTimeout + heartbeat)
+	for {
+		in, err := r.lab.node.Inventory(ctx)
+		if err != nil {
+			return err
+		}
+		if in.Queues[r.queue()] <= r.scenario.QueueMust || time.Now().After(limit) {
+			return nil
+		}
+	}
+}
+
+// A stock is what there is: in the broker while the servers run, and in this process while they do not, since their lines go
+// through it.
+type stock map[string]int
+
+// ownStock counts what this process has.
+func ownStock() stock { return stock{"goroutines": runtime.NumGoroutine(), "files": openFiles()} }
+
+// brokerStock counts what the broker has, and the messages of each queue.
+func (r *run) brokerStock(ctx context.Context) (stock, map[string]int, error) {
+	in, err := r.lab.node.Inventory(ctx)
+	return stock{
+		"connections": in.Connections, "channels": in.Channels, "consumers": in.Consumers, "queues": len(in.Queues),
+	}, in.Queues, err
+}
+
+// settled waits until nothing is left that was not there before: the broker takes its time to notice that somebody has
+// gone. It returns what there is then, or after a while.
+func settled(ctx context.Context, before stock, take func() (stock, error)) (stock, error) {
+	limit := time.Now().Add(5*heartbeat + 5*time.Second)
+	for {
+		now, err := take()
+		if err != nil || !now.exceeds(before) || time.Now().After(limit) || !wait(ctx, sampleEvery) {
+			return now, err
+		}
+	}
+}
+
+func (s stock) exceeds(before stock) bool {
+	for what, n := range s {
+		if n > before[what] {
+			return true
+		}
+	}
+	return false
+}
+
+// openFiles counts the files of this process; 0 where nobody tells.
+func openFiles() int {
+	files, _ := os.ReadDir("/proc/self/fd")
+	return len(files)
+}
+
+// scan looks in the logs for what must not be there.
+func (r *run) scan() error {
+	if err := r.history.Flush(); err != nil {
+		return fmt.Errorf("write history: %w", err)
+	}
+	broker, err := r.brokerLog()
+	if err != nil {
+		return err
+	}
+	logs := []string{broker}
+	for _, name := range r.names {
+		logs = append(logs, r.servers[name].command.Log)
+	}
+	signs := map[string][]string{
+		"secret":               r.lab.secrets(),
+		"unknown delivery tag": {"unknown delivery tag"},
+		"data race":            {"WARNING: DATA RACE"},
+		"panic":                {"\npanic: ", "\nfatal error: "},
+	}
+	said := make(map[string]int)
+	for _, log := range logs {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return fmt.Errorf("scan logs: %w", err)
+		}
+		for _, sign := range r.scenario.MustBite {
+			if n := bytes.Count(text, []byte(sign)); n > 0 {
+				said[sign] += n
+			}
+		}
+	}
+	r.history.Inventory(history.Inventory{When: history.InLogs, Count: said})
+	for _, log := range append(logs, filepath.Join(r.dir, "history.jsonl")) {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return fmt.Errorf("scan logs: %w", err)
+		}
+		for kind, texts := range signs {
+			for _, sign := range texts {
+				if at := bytes.Index(text, []byte(sign)); at >= 0 {
+					r.history.Finding(history.Finding{Kind: kind, Where: filepath.Base(filepath.Dir(log)) + "/" + filepath.Base(log),
+						Text: r.hide(around(text, at))})
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// around returns the line at a place of a text, and a little of what follows.
+func around(text []byte, at int) string {
+	from := bytes.LastIndexByte(text[:at+1], '\n') + 1
+	return string(text[from:min(len(text), from+300)])
+}
+
+// hide takes the secrets out of what will be shown.
+func (r *run) hide(text string) string {
+	for _, s := range r.lab.secrets() {
+		text = strings.ReplaceAll(text, s, "***")
+	}
+	return text
+}
+
+// brokerLog copies what the broker has said since the run began.
+func (r *run) brokerLog() (string, error) {
+	src, err := os.Open(r.lab.node.Log())
+	if err != nil {
+		return "", fmt.Errorf("copy the broker's log: %w", err)
+	}
+	defer src.Close()
+	if _, err := src.Seek(r.logOffset, io.SeekStart); err != nil {
+		return "", fmt.Errorf("copy the broker's log: %w", err)
+	}
+	path := filepath.Join(r.dir, "broker.log")
+	dst, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("copy the broker's log: %w", err)
+	}
+	defer dst.Close()
+	if _, err := io.Copy(dst, src); err != nil {
+		return "", fmt.Errorf("copy the broker's log: %w", err)
+	}
+	return path, nil
+}

@@ -1,0 +1,86 @@
+package scenario
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+)
+
+// A Step is one fault of a schedule: At a time since the faults began, For so long.
+type Step struct {
+	At     Span   `json:"at"`
+	For    Span   `json:"for,omitzero"`
+	Target string `json:"target"` // broker, store, service, user, callers, servers, or one of the servers, such as server-2
+	Fault  string `json:"fault"`  // what is done to it, such as kill; "line" for what goes wrong on its way to the broker
+
+	Line chaos.AnyFault `json:"line,omitzero"`
+}
+
+// A Span is a duration that JSON shows as in "1.5s".
+type Span time.Duration
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s Span) MarshalText() ([]byte, error) { return []byte(time.Duration(s).String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *Span) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	*s = Span(d)
+	return err
+}
+
+// String says what the step does.
+func (s Step) String() string {
+	if s.Fault == lineFault {
+		return fmt.Sprintf("line of %s: %v", s.Target, s.Line.Fault)
+	}
+	return s.Target + ": " + s.Fault
+}
+
+const lineFault = "line"
+
+// name is what the fault is called in a history.
+func (s Step) name() string {
+	if s.Fault != lineFault {
+		return s.Fault
+	}
+	b, _ := json.Marshal(s.Line) // it was made from JSON, or by us
+	var kind map[string]json.RawMessage
+	if json.Unmarshal(b, &kind) == nil {
+		for k := range kind {
+			return k
+		}
+	}
+	return s.Fault
+}
+
+// Validate tells what is wrong with a step.
+func (s Step) Validate() error {
+	switch {
+	case s.At < 0 || s.For < 0:
+		return fmt.Errorf("step %v: times must not be negative", s)
+	case s.Fault == lineFault && s.Line.Fault == nil:
+		return fmt.Errorf("step %v: says nothing of what goes wrong on the line", s)
+	case s.Fault == lineFault:
+		return s.Line.Validate()
+	case find(s) == nil:
+		return fmt.Errorf("step %v: no such fault of this target", s)
+	}
+	return nil
+}
+
+// sortSteps puts a schedule in the order of time.
+func sortSteps(steps []Step) {
+	slices.SortStableFunc(steps, func(a, b Step) int { return int(a.At - b.At) })
+}
+
+func at(d time.Duration, target, fault string, long time.Duration) Step {
+	return Step{At: Span(d), For: Span(long), Target: target, Fault: fault}
+}
+
+func line(d time.Duration, target string, long time.Duration, f chaos.Fault) Step {
+	return Step{At: Span(d), For: Span(long), Target: target, Fault: lineFault, Line: chaos.AnyFault{Fault: f}}
+}
