@@ -177,9 +177,11 @@ func TestRegistersInconclusive(t *testing.T) {
 		t.Errorf("hard: %s %q", v.Result, v.Evidence)
 	}
 	h := new(history.History)
-	for i := range check.MaxPart + 1 {
+	h.Calls = append(h.Calls, write("first", "get", `{"key":"k"}`, `{"value":"0"}`)) // invoked before what it reads
+	h.Calls[0].Invoked, h.Calls[0].Returned = 0, 3
+	for i := range check.MaxPart {
 		c := write(fmt.Sprint(i), "put", fmt.Sprintf(`{"key":"k","value":"%d"}`, i), `{}`)
-		c.Invoked, c.Returned = time.Duration(2*i), time.Duration(2*i+3)
+		c.Invoked, c.Returned = time.Duration(2*i+1), time.Duration(2*i+4)
 		h.Calls = append(h.Calls, c)
 	}
 	h.Run.Promise = history.ExactlyOnce
