@@ -80,6 +80,11 @@ func TestRejected(t *testing.T) {
 		{"and was ok when asked again", again(history.OK), check.Holds, "1 rejected call"},
 		{"and was ambiguous when asked again", again(history.Ambiguous), check.Holds, ""},
 		{"asked again by one that was killed", again(history.Lost), check.Holds, ""},
+		{"and was ambiguous before", func(h *history.History) {
+			again(history.Ambiguous)(h)
+			last := len(h.Calls) - 1
+			h.Calls[1], h.Calls[last] = h.Calls[last], h.Calls[1]
+		}, check.Holds, "1 rejected call"},
 		{"a misuse had an effect", func(h *history.History) { h.Entries[0].Tag = "m1" }, check.Broken, `"m1"`},
 		{"none rejected", func(h *history.History) { h.Calls = h.Calls[:1] }, check.NotChecked, ""},
 	})

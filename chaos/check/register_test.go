@@ -35,7 +35,7 @@ func script(promise history.Promise, text string) *history.History {
 		in, out := map[string]any{"tag": tag, "key": "k"}, map[string]any{"tag": tag}
 		switch c.Op {
 		case "put":
-			in["value"] = f[1]
+			in["value"] = strings.ReplaceAll(f[1], "-", "")
 		case "get":
 			if out["value"] = f[1]; f[1] == "-" {
 				out["value"] = nil
@@ -92,6 +92,8 @@ func TestRegisters(t *testing.T) {
 		{"and after it", "put a 0 1 \n put b 2 9 \n get b 3 4", check.Holds},
 		{"and back", "put a 0 1 \n put b 2 9 \n get b 3 4 \n get a 5 6", check.Broken},
 		{"touching intervals may be in any order", "put a 0 2 \n get - 2 3", check.Holds},
+		{"and the next is after both", "put a 0 2 \n get - 2 3 \n get a 4 5", check.Holds},
+		{"an ambiguous write of what was there", "get - 0 1 \n put - 2 ? \n get - 4 5 \n put a 6 7 \n get - 8 9", check.Holds},
 		{"two swaps from one value", "put a 0 1 \n cas a b 2 9 \n cas a c 2 9", check.Broken},
 		{"two swaps, one after the other", "put a 0 1 \n cas a b 2 9 \n cas b c 2 9", check.Holds},
 		{"a swap from nothing", "cas - a 0 1 \n get a 2 3", check.Holds},
@@ -113,6 +115,7 @@ func TestRegisters(t *testing.T) {
 		{"an ambiguous read", "put a 0 1 \n get z 2 ?", check.Holds},
 		{"asked again, rejected first", "put a 0 1 \n put b 2 no =x \n get b 4 5 \n put b 6 7 =x", check.Holds}, // one operation from 2 to 7
 		{"asked again, ambiguous first", "put a 0 1 \n put b 2 ? =x \n get b 4 5 \n put b 6 7 =x \n get b 8 9", check.Holds},
+		{"asked again, answered before the first ended", "put b 6 7 =x \n put b 2 ? =x \n get b 4 5", check.Holds},
 		{"asked again, and written again", "put a 0 1 =x \n put b 2 3 \n put a 4 5 =x \n get a 6 7", check.Broken},
 	} {
 		v := verdict(t, script(history.ExactlyOnce, c.script), "I15")
@@ -135,6 +138,7 @@ func TestRegistersAtLeastOnce(t *testing.T) {
 		{"each once", "put a 0 1 \n cas a b 2 3 \n cas! a b 4 5 \n get b 6 7", nil, check.Holds},
 		{"and stale", "put a 0 1 \n cas a b 2 3 \n get a 6 7", nil, check.Broken},
 		{"and a swap not told", "put a 0 1 \n cas a b 2 ? =x \n get b 4 5", twice("x"), check.Holds},
+		{"and a write refused, but asked again", "put a 0 1 \n put b 2 refused =x \n get b 4 5", twice("x"), check.Holds},
 		{"a write twice", "put a 0 1 =x \n put b 2 3 \n get a 4 5", twice("x"), check.NotChecked},
 		{"an ambiguous write twice", "put a 0 ? =x \n put b 2 3 \n get a 4 5", func(h *history.History) { twice("x")(h); twice("x")(h) }, check.NotChecked},
 		{"a swap that was told it was none", "put a 0 1 \n cas! a b 2 3 =x", twice("x"), check.NotChecked},
@@ -177,9 +181,11 @@ func TestRegistersInconclusive(t *testing.T) {
 		t.Errorf("hard: %s %q", v.Result, v.Evidence)
 	}
 	h := new(history.History)
-	for i := range check.MaxPart + 1 {
+	h.Calls = append(h.Calls, write("first", "get", `{"key":"k"}`, `{"value":"0"}`)) // invoked before what it reads
+	h.Calls[0].Invoked, h.Calls[0].Returned = 0, 3
+	for i := range check.MaxPart {
 		c := write(fmt.Sprint(i), "put", fmt.Sprintf(`{"key":"k","value":"%d"}`, i), `{}`)
-		c.Invoked, c.Returned = time.Duration(2*i), time.Duration(2*i+3)
+		c.Invoked, c.Returned = time.Duration(2*i+1), time.Duration(2*i+4)
 		h.Calls = append(h.Calls, c)
 	}
 	h.Run.Promise = history.ExactlyOnce

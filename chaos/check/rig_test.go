@@ -41,6 +41,15 @@ func good() *history.History {
 		},
 		Balances: []int64{91, 105, 104},
 	}
+	addCalls(h)
+	for i := range time.Duration(300) {
+		h.Samples = append(h.Samples, history.Sample{At: i * 100 * ms, Value: map[string]float64{"dials": float64(i / 10), "server-1 rss": 1 << 19, "in flight": 1e9}})
+	}
+	return h
+}
+
+// addCalls adds calls of each kind and end: twelve before, during and after the first faults, and five about the last.
+func addCalls(h *history.History) {
 	add := func(c history.Call) {
 		n := time.Duration(len(h.Calls))
 		c.Client, c.Process, c.Attempts = cmp.Or(c.Client, "bank"), "caller 1", 1
@@ -65,9 +74,6 @@ func good() *history.History {
 	add(write("7", "get", `{"tag":"7","key":"k"}`, `{"tag":"7","value":"v1"}`))
 	add(write("8", "cas", `{"tag":"8","key":"k","old":"v1","new":"v2"}`, `{"tag":"8","swapped":true,"entry":"d"}`))
 	add(write("9", "get", `{"tag":"9","key":"k"}`, `{"tag":"9","value":"v2"}`))
-	for i := range time.Duration(300) {
-		h.Samples = append(h.Samples, history.Sample{At: i * 100 * ms, Value: map[string]float64{"dials": float64(i / 10), "server-1 rss": 1 << 19, "in flight": 1e9}})
-	}
 	for i := range time.Duration(5) {
 		late := call(fmt.Sprint("late", i), "transfer", fmt.Sprint("late", i), "")
 		late.Invoked, late.Returned, late.Deadline = 20500*ms+i*200*ms, 20600*ms+i*200*ms, 30*time.Second
@@ -77,7 +83,6 @@ func good() *history.History {
 		}
 		h.Calls = append(h.Calls, late)
 	}
-	return h
 }
 
 func call(id, op, tag, output string) history.Call {

@@ -77,7 +77,7 @@ func count(n int, noun string) string {
 	stem, y := strings.CutSuffix(noun, "y")
 	switch {
 	case n == 1:
-	case y:
+	case y && !strings.HasSuffix(stem, "e"): // keys
 		noun = stem + "ies"
 	default:
 		noun += "s"

@@ -57,10 +57,10 @@ const (
 	ExactlyOnce Promise = "exactly once"
 )
 
-// Allowed is what is allowed, where that depends on the run. Zero fields are not checked.
+// Allowed is what is allowed, where that depends on the run. Zero fields are not checked, but for Lateness.
 type Allowed struct {
 	Recovery      time.Duration `json:"recovery,omitempty"`      // from the end of a fault to the first call that is ok
-	Lateness      time.Duration `json:"lateness,omitempty"`      // of the end of a call after its deadline
+	Lateness      time.Duration `json:"lateness,omitempty"`      // of the end of a call after its deadline; 100 ms if zero
 	Amplification float64       `json:"amplification,omitempty"` // attempts for each call
 	DialsASecond  float64       `json:"dialsASecond,omitempty"`  // of all processes together, in any second
 	Memory        int64         `json:"memory,omitempty"`        // bytes in use of one process
