@@ -53,7 +53,7 @@ func (s *Server) answer(ctx context.Context, j *job) {
 		j.delivery.Nack(true)
 	case s.send(ctx, j, call, m):
 		s.ack(j)
-	case j.final && errors.Is(j.session.Err(), conn.ErrCancelled):
+	case !wire.Refuses(m) && errors.Is(j.session.Err(), conn.ErrCancelled):
 		s.sendLater(ctx, j, m, deadline)
 	}
 }
@@ -87,7 +87,6 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 		return s.encodeError(j, call, rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
 			len(reply.Body), s.opts.limits.Reply).WithExecuted(rpc.ExecutedYes))
 	}
-	j.final = true
 	s.stats.answered.Add(1)
 	if reply.Replayed {
 		s.stats.replayed.Add(1)
@@ -104,7 +103,6 @@ func (s *Server) encodeError(j *job, call *wire.Call, err error) *conn.Message {
 	if e.Executed == rpc.ExecutedNo && j.delivery.Redelivered {
 		e = e.WithExecuted(rpc.ExecutedUnknown) // who had the request before may have executed it
 	}
-	j.final = e.Executed == rpc.ExecutedYes
 	return wire.EncodeError(call, e, s.opts.name)
 }
 

@@ -30,7 +30,6 @@ type job struct {
 	source    *wire.Source
 	received  time.Time
 	keep      bool            // it could not be parked: the broker is to keep it
-	final     bool            // its answer is that of the call, whoever else may get the request
 	stop      <-chan struct{} // closed when handlers are to stop
 	executed  atomic.Bool     // a handler was called
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,20 +23,22 @@ CREATE SEQUENCE IF NOT EXISTS executions;`
 const lock = 0x62616e6b
 
 // prepare makes the tables of the bank, with so many accounts and so much in each, unless they are there.
-func prepare(ctx context.Context, url string, accounts int, opening int64) error {
+func prepare(ctx context.Context, url string, accounts, opening int) error {
 	c, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return errors.New("prepare bank: no connection with PostgreSQL") // the error may show the password
 	}
 	defer c.Close(context.WithoutCancel(ctx))
 	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-		var b pgx.Batch
-		b.Queue("SELECT pg_advisory_xact_lock($1)", lock)
-		for statement := range strings.SplitSeq(schema, ";\n") {
-			b.Queue(statement)
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", lock); err != nil {
+			return err
 		}
-		b.Queue("INSERT INTO accounts SELECT i, $2 FROM generate_series(0, $1::int - 1) i ON CONFLICT DO NOTHING", accounts, opening)
-		return tx.SendBatch(ctx, &b).Close()
+		if _, err := tx.Exec(ctx, schema); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "INSERT INTO accounts SELECT i, $2 FROM generate_series(0, $1::int - 1) i ON CONFLICT DO NOTHING",
+			accounts, opening)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("prepare bank: %w", err)

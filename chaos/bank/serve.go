@@ -36,7 +36,7 @@ type Config struct {
 	Store    string // one of Stores
 	File     string // of the store bolt
 	Accounts int    // to begin with
-	Opening  int64  // in each
+	Opening  int    // in each
 	Workers  int
 	Quorum   int           // delivery limit of a quorum queue, 0 for a classic one
 	Work     time.Duration // that each call takes besides

@@ -10,32 +10,6 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/chaos/history"
 )
 
-func TestRecoveries(t *testing.T) {
-	fault := func(from, to time.Duration) history.Fault {
-		return history.Fault{From: from * time.Second, To: to * time.Second}
-	}
-	call := func(invoked, returned time.Duration, o history.Outcome) history.Call {
-		return history.Call{Invoked: invoked * time.Second, Returned: returned * time.Second, Outcome: o}
-	}
-	h := &history.History{
-		Faults: []history.Fault{fault(1, 3), fault(2, 5), fault(10, 11), fault(20, 21)},
-		Calls: []history.Call{
-			call(4, 6, history.OK), // while a fault was active
-			call(5, 8, history.OK),
-			call(6, 7, history.OK), // invoked later, but ended first
-			call(11, 12, history.Ambiguous),
-			call(13, 15, history.OK),
-		},
-	}
-	want := []recovery{
-		{5 * time.Second, 2 * time.Second, true}, {5 * time.Second, 2 * time.Second, true},
-		{11 * time.Second, 4 * time.Second, true}, {21 * time.Second, 0, false},
-	}
-	if got := recoveries(h); !slices.Equal(got, want) {
-		t.Errorf("recoveries %v, want %v", got, want)
-	}
-}
-
 func TestVerdict(t *testing.T) {
 	for _, tt := range []struct {
 		results []check.Result

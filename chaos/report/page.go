@@ -143,7 +143,7 @@ func tiles(f *figures) []figure {
 }
 
 func faultRows(h *history.History) []faultRow {
-	back := recoveries(h)
+	back := check.Recoveries(h)
 	rows := make([]faultRow, 0, len(h.Faults))
 	for i, f := range h.Faults {
 		row := faultRow{
@@ -151,10 +151,10 @@ func faultRows(h *history.History) []faultRow {
 			From: typeset(instant(f.From)), To: typeset(instant(f.To)), Length: typeset(span(f.To - f.From)),
 			Bites: typeset(number(f.Bites)), NoBites: f.Bites == 0, Recovery: "none", Late: true,
 		}
-		if back[i].ok {
+		if back[i].Found {
 			allowed := h.Run.Allowed.Recovery
-			row.Recovery = typeset(span(back[i].took))
-			row.Late = allowed > 0 && back[i].took > allowed
+			row.Recovery = typeset(span(back[i].Took))
+			row.Late = allowed > 0 && back[i].Took > allowed
 		}
 		rows = append(rows, row)
 	}

@@ -97,11 +97,11 @@ func misuseOf(f *figures) string {
 
 func textFaults(b *bytes.Buffer, h *history.History) {
 	fmt.Fprintf(b, "\nfaults: %d, of which %d had an effect\n", len(h.Faults), h.Happened("faults"))
-	back := recoveries(h)
+	back := check.Recoveries(h)
 	for i, f := range h.Faults {
 		recovery := "no call was ok after it"
-		if back[i].ok {
-			recovery = "recovered in " + span(back[i].took)
+		if back[i].Found {
+			recovery = "recovered in " + span(back[i].Took)
 		}
 		what := cut(printable(f.Name+" "+f.Target), 32)
 		textLine(b, "  %9s - %9s  %s  %s, %s", instant(f.From), instant(f.To), pad(what, 32), bites(f.Bites), recovery)

@@ -44,7 +44,6 @@ const (
 // process is what can be killed and frozen: the broker, the database, a server.
 type process interface {
 	Start(context.Context) error
-	Stop(context.Context) error
 	Kill() error
 	Pause() error
 	Resume() error
@@ -56,10 +55,6 @@ func lives(target string, of func(r *run, target string) process) []action {
 		{target, "kill", "SIGKILL; started again afterwards", func(_ context.Context, r *run, t string) (func(context.Context) error, error) {
 			p := of(r, t)
 			return p.Start, p.Kill()
-		}},
-		{target, "stop", "asked to end, in good order; started again afterwards", func(ctx context.Context, r *run, t string) (func(context.Context) error, error) {
-			p := of(r, t)
-			return p.Start, p.Stop(ctx)
 		}},
 		{target, "freeze", "SIGSTOP, and SIGCONT afterwards", func(_ context.Context, r *run, t string) (func(context.Context) error, error) {
 			p := of(r, t)
@@ -83,6 +78,9 @@ func only(target, fault, about string, do func(context.Context, *run) error) act
 }
 
 var brokerActions = append(lives("broker", func(r *run, _ string) process { return r.lab.node }),
+	both("broker", "stop", "shut down in good order; started again afterwards",
+		func(ctx context.Context, r *run) error { return r.lab.node.Stop(ctx) },
+		func(ctx context.Context, r *run) error { return r.lab.node.Start(ctx) }),
 	both("broker", "restart-app", "the RabbitMQ application stops, and starts again",
 		func(ctx context.Context, r *run) error { return r.lab.node.StopApp(ctx) },
 		func(ctx context.Context, r *run) error { return r.lab.node.StartApp(ctx) }),

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	registers   = 5                // few, so that calls meet
+	registers   = 16               // few, so that calls meet
 	maxAmount   = 150              // more than some accounts come to have
 	longTimeout = 30 * time.Second // outlasts a restart of the broker
 	callersName = "callers"

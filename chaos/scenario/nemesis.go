@@ -13,8 +13,9 @@ import (
 
 const healLimit = 90 * time.Second // of one fault: a broker takes seconds to boot
 
-// unleash carries out the schedule: each step in its time, on its own, and when the faults are over, or ctx is, all are
-// healed. The error tells of those that cannot be.
+// unleash carries out the schedule: each step in its time, on its own. When the faults are over, or ctx is, all are healed; a
+// step that had to wait for another one on the same process comes late then, and is healed at once. The error tells of those
+// that cannot be healed.
 func (r *run) unleash(ctx context.Context, steps []Step, length time.Duration) error {
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -25,7 +26,7 @@ func (r *run) unleash(ctx context.Context, steps []Step, length time.Duration) e
 		if !wait(over, time.Until(start.Add(time.Duration(s.At)))) {
 			break
 		}
-		wg.Go(func() { errs <- r.step(over, s) })
+		wg.Go(func() { errs <- r.step(ctx, over, s) })
 	}
 	<-over.Done()
 	wg.Wait()
@@ -51,11 +52,11 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 // step is the life of one fault.
-func (r *run) step(ctx context.Context, s Step) error {
+func (r *run) step(ctx, over context.Context, s Step) error {
 	if name := owner(s); name != "" {
 		defer r.busy.lock(name)()
 		if ctx.Err() != nil {
-			return nil // it is too late for this one
+			return nil // interrupted
 		}
 	}
 	f := history.Fault{Name: s.name(), Target: s.Target, Text: s.String(), From: r.history.Since()}
@@ -69,7 +70,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 	heal, err := begin(context.WithoutCancel(ctx), s)
 	if err == nil {
 		f.Bites = 1
-		wait(ctx, time.Duration(s.For))
+		wait(over, time.Duration(s.For))
 	} else {
 		f.Error = err.Error()
 	}

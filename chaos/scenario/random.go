@@ -9,14 +9,15 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 )
 
-// kinds are the faults that a random schedule is made of, by the name that Mix has for them. How often one is taken is its
-// weight.
-var kinds = []struct {
-	name     string
+// A kind of fault that a random schedule is made of. How often it is taken is its weight.
+type kind struct {
+	name     string // as in Mix
 	weight   int
 	min, max time.Duration // of how long it lasts
 	line     func(random *rand.Rand) chaos.Fault
-}{
+}
+
+var kinds = []kind{
 	{"server/kill", 8, 100 * time.Millisecond, 2 * time.Second, nil},
 	{"server/crash", 4, 100 * time.Millisecond, time.Second, nil},
 	{"server/freeze", 4, 500 * time.Millisecond, 10 * time.Second, nil},
