@@ -28,6 +28,8 @@ var allowed = map[string][]string{
 	"client":                    {"rpc", "conn", "internal/wire"},
 	"server":                    {"rpc", "conn", "internal/wire", "internal/failpoint", "idempotency"},
 	"chaos":                     {"conn"},
+	"internal/mutant":           nil,
+	"internal/simulation":       nil, // its tests: all
 	"internal/testbroker":       {"chaos"},
 	"internal/testpostgres":     {"chaos"},
 }

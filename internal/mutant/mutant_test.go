@@ -84,7 +84,7 @@ func compiles(ctx context.Context, dir, name string) error {
 }
 
 var (
-	violation = regexp.MustCompile(`seed (\d+): (I\d+):`)
+	violation = regexp.MustCompile(`seed (\d+): (I\d+): .*`)
 	started   = regexp.MustCompile(`(?m)^=== RUN +TestSimulation/seed_(\d+)$`)
 )
 
@@ -99,6 +99,7 @@ func simulate(ctx context.Context, binary string) (broken []string, seed int, ou
 		return nil, seeds, "all passed"
 	}
 	for _, match := range violation.FindAllSubmatch(b, -1) {
+		out += string(match[0]) + "\n"
 		seed, _ = strconv.Atoi(string(match[1]))
 		if invariant := string(match[2]); !slices.Contains(broken, invariant) {
 			broken = append(broken, invariant)
@@ -111,5 +112,5 @@ func simulate(ctx context.Context, binary string) (broken []string, seed int, ou
 		}
 	}
 	slices.Sort(broken)
-	return broken, seed, string(b[max(0, len(b)-3000):])
+	return broken, seed, out + string(b[max(0, len(b)-3000):])
 }

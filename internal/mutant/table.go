@@ -178,7 +178,7 @@ var All = []Mutant{
 		},
 	},
 	{
-		Name: "drain-gives-back", Guard: "what has not started is given back when a server ends", Breaks: "I9",
+		Name: "drain-gives-back", Guard: "what has not started is given back when a server ends", Breaks: "I9 I12",
 		Edits: []Edit{
 			{"server/run.go", `		case j := <-jobs:
 			j.delivery.Nack(true)

@@ -47,8 +47,11 @@ func (c *caller) start() {
 		opts = append(opts, client.WithUser(t.user))
 	}
 	conn := c.w.broker.Connector(name, connOpts...)
-	opts = append(opts, client.WithName(t.name), client.WithMaxBody(clientBody), client.WithMaxInFlight(inFlight), client.WithHooks(client.Hooks{
+	opts = append(opts, client.WithName(t.name), client.WithMaxBody(clientBody), client.WithMaxInFlight(c.w.plan.inFlight), client.WithHooks(client.Hooks{
 		AttemptEnded: func(e client.AttemptEnded) {
+			if c.w.healed.Load() {
+				return
+			}
 			if e.Ending == "nacked" || e.Ending == "full" || e.Ending == "failed" && refused(e.Err) {
 				c.retries.Add(1) // or the last no
 			}
@@ -62,13 +65,13 @@ func (c *caller) start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn, c.c = conn, made
-	c.life++
 }
-
-const inFlight = 6 // calls of one client
 
 // ended counts what is known of a call that has ended.
 func (c *caller) ended(e client.CallEnded) {
+	if c.w.healed.Load() {
+		return
+	}
 	c.calls.Add(1)
 	if refused(e.Err) {
 		c.retries.Add(-1) // the last no was not followed by a retry
@@ -94,7 +97,10 @@ func (c *caller) get() (*client.Client, int) {
 
 // stop ends the present life: as a process that is killed, whose calls end for nobody.
 func (c *caller) stop() {
-	old, _ := c.get()
+	c.mu.Lock()
+	old := c.c
+	c.life++ // before its calls end
+	c.mu.Unlock()
 	c.connector().Close(over)
 	if err := old.Close(context.Background()); err != nil {
 		c.w.violate("I10: close client: %v", err)

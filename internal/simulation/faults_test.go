@@ -25,8 +25,14 @@ const (
 // harms reports whether the fault makes no sense with a memory.
 func (k faultKind) harms(m memory) bool { return k.kinds == twice && m == none }
 
+const storeFails = 0 // in the table
+
 var faults = []faultKind{
-	{name: "client loses its session", client: func(_ *world, c *caller, _ fault) { c.conn.Lose() }},
+	{name: "store fails for all, for long", broker: func(w *world, f fault) {
+		w.each(func(p *process) { p.fail(true) })
+		w.later.Go(func() { time.Sleep(f.d * 10); w.each(func(p *process) { p.fail(false) }) })
+	}},
+	{name: "client loses its session", client: func(_ *world, c *caller, _ fault) { c.connector().Lose() }},
 	clientMeets("lose before publish", func(f fault) conntest.Fault { return conntest.LoseBeforePublish(f.n) }),
 	clientMeets("lose after publish", func(f fault) conntest.Fault { return conntest.LoseAfterPublish(f.n) }),
 	clientMeets("fail publish", func(f fault) conntest.Fault { return conntest.FailPublish(f.n) }),
@@ -38,7 +44,7 @@ var faults = []faultKind{
 	clientMeets("duplicate reply", func(f fault) conntest.Fault { return conntest.DuplicateDelivery(f.n) }),
 	clientMeets("late duplicate reply", func(f fault) conntest.Fault { return conntest.LateDuplicate(f.n, f.d) }),
 	clientMeets("late duplicate reply", func(f fault) conntest.Fault { return conntest.LateDuplicate(f.n, f.d/4) }),
-	{name: "client refuses publish", kinds: loses, client: func(_ *world, c *caller, f fault) { c.conn.Fail(conntest.RefusePublish(f.n)) }},
+	{name: "client refuses publish", kinds: loses, client: func(_ *world, c *caller, f fault) { c.connector().Fail(conntest.RefusePublish(f.n)) }},
 	{name: "client restarts", client: func(w *world, c *caller, _ fault) { c.restart() }},
 
 	{name: "server loses its session", server: func(_ *world, p *process, _ fault) { p.conn.Lose() }},
@@ -54,6 +60,18 @@ var faults = []faultKind{
 	serverMeets("late delivery", "", func(f fault) conntest.Fault { return conntest.LateDelivery(f.n, f.d) }),
 	serverMeets("duplicate delivery", twice, func(f fault) conntest.Fault { return conntest.DuplicateDelivery(f.n) }),
 	serverMeets("late duplicate delivery", twice, func(f fault) conntest.Fault { return conntest.LateDuplicate(f.n, f.d) }),
+
+	{name: "requests come twice, and all their replies at once, and twice as well", kinds: twice, client: func(w *world, c *caller, f fault) {
+		w.each(func(p *process) {
+			for n := range 3 {
+				p.conn.Fail(conntest.DuplicateDelivery(n + 1))
+			}
+		})
+		c.connector().Fail(conntest.LateDelivery(1, f.d/2))
+		for n := range 4 {
+			c.connector().Fail(conntest.DuplicateDelivery(n + 1))
+		}
+	}},
 
 	{name: "server crashes", server: func(w *world, p *process, f fault) { w.crash(p, f) }},
 	serverCrashes("begin"), serverCrashes("begun"), serverCrashes("handler"), serverCrashes("effect"), serverCrashes("complete"),
@@ -85,10 +103,6 @@ var faults = []faultKind{
 		p.fail(true)
 		w.later.Go(func() { time.Sleep(f.d); p.fail(false) })
 	}},
-	{name: "store fails for all, for long", broker: func(w *world, f fault) {
-		w.each(func(p *process) { p.fail(true) })
-		w.later.Go(func() { time.Sleep(f.d * 10); w.each(func(p *process) { p.fail(false) }) })
-	}},
 	{name: "store fails, and server loses its session", server: func(w *world, p *process, f fault) {
 		w.each(func(q *process) { q.fail(q != p) })
 		p.conn.Lose()
@@ -101,7 +115,7 @@ var faults = []faultKind{
 }
 
 func clientMeets(name string, meets func(fault) conntest.Fault) faultKind {
-	return faultKind{name: "client: " + name, client: func(_ *world, c *caller, f fault) { c.conn.Fail(meets(f)) }}
+	return faultKind{name: "client: " + name, client: func(_ *world, c *caller, f fault) { c.connector().Fail(meets(f)) }}
 }
 
 func serverMeets(name, harm string, meets func(fault) conntest.Fault) faultKind {

@@ -127,6 +127,12 @@ func noMeansNo(w *world) (f found) {
 			if same != nil && !x.redelivered && same.only(func(o *outcome) bool { return !o.ok() && rpc.Executed(o.err) == rpc.ExecutedNo }) {
 				f.add("I4: %v, payload %d, was not executed, by all answers, and run %d had an effect", k, x.payment.N, x.n)
 			}
+			for _, o := range g.asks { // a shared store knows that somebody was at it before
+				if w.plan.memory >= claims && o.n == x.payment.N && x.applied.Before(o.start) && x.at.Add(retention/2).After(o.end) &&
+					rpc.CodeOf(o.err) == rpc.Aborted && rpc.Executed(o.err) == rpc.ExecutedNo {
+					f.add("I4: %v, payload %d, was asked for again, and not executed, by the answer, but run %d had an effect", k, x.payment.N, x.n)
+				}
+			}
 		}
 	}
 	return f
@@ -232,7 +238,7 @@ func patienceIsRewarded(w *world) (f found) {
 
 // fewRetries: the budget is a tenth of the calls, 25 at the start, and 5 for each second.
 func fewRetries(w *world) (f found) {
-	took := time.Since(w.began).Seconds()
+	took := w.asked.Seconds()
 	for i, c := range w.callers {
 		if n, most := float64(c.retries.Load()), 25+0.1*float64(c.calls.Load())+5*took; n > most {
 			f.add("I14: client %d made %v retries for %d calls in %v s, at most %v are allowed", i, n, c.calls.Load(), took, most)

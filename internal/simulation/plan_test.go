@@ -28,6 +28,8 @@ type plan struct {
 	servers   int
 	workers   int
 	slowStore bool
+	refuses   int // of a hundred attempts, by the handler
+	inFlight  int // calls of one client
 	callers   [][]*ask
 	faults    []fault
 }
@@ -78,12 +80,13 @@ func newPlan(seed uint64) *plan {
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := &plan{
 		seed: seed, memory: memory(random.IntN(4)), servers: 1 + random.IntN(3), workers: 2 + random.IntN(2),
-		slowStore: random.IntN(2) == 0,
+		slowStore: random.IntN(2) == 0, refuses: []int{5, 10, 40}[random.IntN(3)], inFlight: 6,
 	}
 	if p.memory == none && random.IntN(2) == 0 {
 		p.memory = transactions // which promises the most
 	}
-	once := random.IntN(5) == 0 // a world in which all is to be executed at most once
+	once := random.IntN(5) == 0     // a world in which all is to be executed at most once
+	stubborn := random.IntN(3) == 0 // one in which callers ask for the same again and again
 	var before []*ask
 	for range 3 + random.IntN(4) {
 		var caller []*ask
@@ -92,6 +95,11 @@ func newPlan(seed uint64) *plan {
 			a := newAsk(random, len(before)+1, client)
 			if len(before) > 0 && random.IntN(5) < 2 {
 				a.after(random, before[len(before)-1-random.IntN(min(len(before), 8))])
+			}
+			if len(caller) > 0 && stubborn {
+				*a = *caller[0]
+				a.pause = time.Duration(random.IntN(150)) * time.Millisecond
+				a.timeout = time.Duration(100+random.IntN(900)) * time.Millisecond
 			}
 			a.once = a.once || once
 			before, caller = append(before, a), append(caller, a)
@@ -104,6 +112,10 @@ func newPlan(seed uint64) *plan {
 		a.once, a.failFast, a.noRetry, a.payment.Memo = false, false, false, secretOfCaller
 		a.pause = time.Duration(random.IntN(1000)) * time.Millisecond
 		p.callers = append(p.callers, []*ask{a})
+	}
+	if p.memory != none && random.IntN(20) == 0 {
+		p.flood(random)
+		return p
 	}
 	few := random.IntN(6) + 2
 	var kinds []int // a world has few kinds of faults, so that they meet
@@ -120,6 +132,18 @@ func newPlan(seed uint64) *plan {
 		}
 	}
 	return p
+}
+
+// flood makes it a world in which servers say no to many calls at the same time.
+func (p *plan) flood(random *rand.Rand) {
+	p.inFlight = 40
+	client := random.IntN(clients)
+	for i := range 40 {
+		a := newAsk(random, 500+i, client)
+		a.payment.Memo, a.timeout, a.cancel, a.noRetry, a.once, a.durable = secretOfCaller, 3*time.Second, 0, false, false, false
+		p.callers = append(p.callers, []*ask{a})
+	}
+	p.faults = []fault{{kind: storeFails, d: 400 * time.Millisecond}, {at: 3 * time.Second, kind: storeFails}}
 }
 
 func newAsk(random *rand.Rand, n, client int) *ask {
@@ -209,7 +233,7 @@ func (a *ask) String() string {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "memory %v, %d servers with %d workers, slow store %v\n", p.memory, p.servers, p.workers, p.slowStore)
+	fmt.Fprintf(&b, "memory %v, %d servers with %d workers, slow store %v, %d %% refused\n", p.memory, p.servers, p.workers, p.slowStore, p.refuses)
 	for i, caller := range p.callers {
 		fmt.Fprintf(&b, "caller %d\n", i)
 		for _, a := range caller {

@@ -15,7 +15,7 @@ import (
 )
 
 // heartbeats is how long the broker waits for a process that says nothing.
-const heartbeats = 3 * time.Second
+const heartbeats = time.Second
 
 // A process is one life of a server process. What it does at a point of its code passes hit.
 type process struct {
@@ -229,11 +229,11 @@ func (p *process) handle(ctx context.Context, pay payment) (receipt, error) {
 		return receipt{}, err
 	}
 	switch {
-	case does < 12 && r.Attempt < 3:
+	case does < p.w.plan.refuses && r.Attempt < 4:
 		return receipt{}, rpc.Errorf(rpc.Aborted, "not now").WithExecuted(rpc.ExecutedNo)
-	case does < 15:
+	case does < p.w.plan.refuses+3:
 		return receipt{}, errors.New("password " + secretOfServer)
-	case does < 17:
+	case does < p.w.plan.refuses+5:
 		panic("handler: " + secretOfServer)
 	}
 	answer := receipt{N: pay.N, ID: r.ID, Client: r.Client, User: r.User, Run: x.n, Life: p.name}
@@ -253,7 +253,7 @@ func (p *process) handle(ctx context.Context, pay payment) (receipt, error) {
 	if err := p.hit("effect"); err != nil {
 		return receipt{}, err
 	}
-	if does < 20 {
+	if does < p.w.plan.refuses+8 {
 		return receipt{}, errors.New("password " + secretOfServer)
 	}
 	return answer, nil

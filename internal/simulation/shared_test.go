@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	lease     = 2 * time.Second // that a holder may give no sign of life
+	lease     = 300 * time.Millisecond // that a holder may give no sign of life
 	retention = 90 * time.Second
 )
 

@@ -19,6 +19,7 @@ import (
 type world struct {
 	plan    *plan
 	began   time.Time
+	asked   time.Duration // until all calls but those of the epilogue had ended
 	broker  *conntest.Broker
 	bank    *bank
 	shared  *shared
@@ -88,6 +89,7 @@ func live(p *plan) *world {
 	}
 	w.heal()
 	asking.Wait()
+	w.asked = time.Since(w.began)
 	w.epilogue()
 	w.end()
 	w.check()
