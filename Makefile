@@ -9,9 +9,10 @@ help: ## show this list
 build: ## build bin/rabbitrpc
 	go build -o bin/rabbitrpc ./cmd/rabbitrpc
 
-test-long: ## run the tests that take minutes as well, and ten thousand random schedules of faults
+test-long: ## run the tests that take minutes as well, ten thousand seeds of the simulation, and each mutant
 	scripts/install rabbitmq-server postgresql python3-pika
-	RABBITRPC_LONG=1 RABBITRPC_SEEDS=10000 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/endtoend ./idempotency/...
+	RABBITRPC_SEEDS=10000 go test ./internal/simulation
+	RABBITRPC_LONG=1 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/mutant ./internal/endtoend ./idempotency/...
 
 test: ## run all tests, on real servers that they start and end themselves
 	scripts/install rabbitmq-server postgresql python3-pika chromium

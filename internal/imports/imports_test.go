@@ -31,6 +31,10 @@ var allowed = map[string][]string{
 	"chaos/history":             nil,
 	"chaos/check":               {"chaos/history"},
 	"chaos/report":              {"chaos/history", "chaos/check"},
+	"chaos/bank":                {"rpc", "conn", "server", "idempotency", "idempotency/bolt", "idempotency/postgres", "internal/failpoint"},
+	"chaos/scenario":            {"rpc", "conn", "client", "chaos", "chaos/bank", "chaos/check", "chaos/history"},
+	"internal/mutant":           nil,
+	"internal/simulation":       nil, // its tests: all
 	"internal/testbroker":       {"chaos"},
 	"internal/testpostgres":     {"chaos"},
 }

@@ -63,6 +63,9 @@ func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
 		Timeout:    src.Timeout,
 		Persistent: m.Persistent,
 	}
+	if n := AttemptOf(m); 1 <= n && n <= maxAttempt { // before all checks: who fails one is to know which attempt it was
+		c.Attempt = n
+	}
 	if !answerable(m.ReplyTo, src) {
 		return c, ErrNoReply
 	}
@@ -159,11 +162,9 @@ func readIdentity(c *Call, m *conn.Message, src Source) error {
 	}
 	c.AtMostOnce, _ = m.Headers[headerOnce].(bool)
 	if v, said := m.Headers[headerAttempt]; said {
-		n, ok := integer(v)
-		if !ok || n < 1 || n > maxAttempt {
+		if n, ok := integer(v); !ok || n < 1 || n > maxAttempt {
 			return invalid("header %s must be 1 to %d", headerAttempt, int64(maxAttempt))
 		}
-		c.Attempt = int(n)
 	}
 	return nil
 }

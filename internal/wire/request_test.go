@@ -55,6 +55,31 @@ func TestShortestTimeout(t *testing.T) {
 	}
 }
 
+// Whatever a request is refused for, its caller learns which attempt that was: to a later one it would mean nothing.
+func TestRefusalTellsAttempt(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(m *conn.Message)
+	}{
+		{"body", func(m *conn.Message) { m.Body = make([]byte, wire.DefaultLimits.Body+1) }},
+		{"version", func(m *conn.Message) { m.Headers["rpc-version"] = int64(2) }},
+		{"method", func(m *conn.Message) { m.Type = "" }},
+		{"client", func(m *conn.Message) { m.Headers["rpc-client"] = int64(1) }},
+	} {
+		m := wire.EncodeRequest(request(), attempt(wire.Direct))
+		m.Headers["rpc-attempt"] = int64(7)
+		c.edit(m)
+		call, err := wire.DecodeRequest(m, source())
+		if err == nil {
+			t.Errorf("%s: not refused", c.name)
+			continue
+		}
+		if got := wire.AttemptOf(wire.EncodeError(call, rpc.Errorf(rpc.InvalidArgument, "no"), "s")); got != 7 {
+			t.Errorf("%s: the answer is for attempt %d, want 7", c.name, got)
+		}
+	}
+}
+
 // A user's header never replaces one of the protocol.
 func TestProtocolHeadersWin(t *testing.T) {
 	r := request()
