@@ -38,6 +38,10 @@ func Run(ctx context.Context, log *slog.Logger) error {
 			return fmt.Errorf("%w: %s is %q", ErrEnvironment, name, os.Getenv(name))
 		}
 	}
+	var err error
+	if c.Work, err = time.ParseDuration(os.Getenv("CHAOS_WORK")); err != nil {
+		return fmt.Errorf("%w: CHAOS_WORK: %w", ErrEnvironment, err)
+	}
 	name := os.Getenv("CHAOS_SERVER")
 	m, err := conn.Open(ctx, conn.DefaultURL(), conn.WithBackgroundDial(), conn.WithName(name), conn.WithLogger(log),
 		conn.WithBackoff(minBackoff, maxBackoff))

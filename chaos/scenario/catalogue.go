@@ -107,7 +107,7 @@ var brokers = []Scenario{
 		Steps: []Step{at(0, "broker", "delete-vhost", second)}, MustBite: reconnects, Recovery: 12 * second},
 	{Name: "consumer-timeout", Group: "broker", About: "An acknowledgement is overdue: the server's channel is closed, and it takes a new session",
 		Steps: []Step{at(0, "broker", "consumer-timeout", 5*second), at(0, "store", "freeze", 4*second)}, Recovery: 10 * second,
-		MustBite: []string{"timeout value used: 1000 ms"}},
+		MustBite: []string{"delivery acknowledgement on channel"}},
 }
 
 var servers = []Scenario{

@@ -6,72 +6,112 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/rabbitrpc/rabbitrpc/chaos/check"
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/chaos/bank"
 	"github.com/rabbitrpc/rabbitrpc/chaos/history"
+	"github.com/rabbitrpc/rabbitrpc/chaos/scenario"
 	"github.com/rabbitrpc/rabbitrpc/internal/mutant"
 )
 
-// With each of the guards taken away, a run with real processes finds that out, and says which invariant is broken. Without
-// that its silence would mean nothing.
-func TestGuards(t *testing.T) {
+// trials are runs that rest on a few guards each.
+var trials = []scenario.Scenario{
+	// Callers send again what the one server has executed.
+	{Name: "resent", Store: bank.StoreLRU, Servers: 1, Promise: history.ExactlyOnce, MustBite: []string{"replays"}, Steps: lines("callers",
+		chaos.Reset{}, chaos.Cut{Method: "basic.deliver", Bytes: 10}, chaos.Duplicate{Method: "basic.publish"}, chaos.Reset{})},
+	// A server is cut off and works on, while the broker gives its requests to another.
+	{Name: "zombie", Work: 2500 * time.Millisecond, MustBite: []string{"half-open"}, Recovery: 20 * time.Second, Steps: []scenario.Step{
+		{Target: "server-1", Fault: "line", For: scenario.Span(4 * time.Second), Line: chaos.AnyFault{Fault: chaos.HalfOpen{}}},
+		{At: scenario.Span(5 * time.Second), Target: "server-2", Fault: "line", For: scenario.Span(4 * time.Second), Line: chaos.AnyFault{Fault: chaos.HalfOpen{}}},
+	}},
+	// Servers are killed, and no call is lost.
+	{Name: "killed", Work: 20 * time.Millisecond, MustBeOK: true, MustBite: []string{"resends"}, Steps: kills(6)},
+	// Servers lose their sessions in the middle of calls, and no call is lost.
+	{Name: "sessions-lost", Work: 300 * time.Millisecond, MustBeOK: true, Steps: lines("servers",
+		chaos.Reset{}, chaos.Reset{}, chaos.Reset{}, chaos.Reset{}, chaos.Reset{})},
+}
+
+func lines(target string, faults ...chaos.Fault) (steps []scenario.Step) {
+	for i, f := range faults {
+		steps = append(steps, scenario.Step{
+			At: scenario.Span(i) * scenario.Span(time.Second), For: scenario.Span(500 * time.Millisecond), Target: target, Fault: "line",
+			Line: chaos.AnyFault{Fault: f},
+		})
+	}
+	return steps
+}
+
+func kills(n int) (steps []scenario.Step) {
+	for i := range n {
+		steps = append(steps, scenario.Step{
+			At: scenario.Span(i) * scenario.Span(700*time.Millisecond), For: scenario.Span(200 * time.Millisecond),
+			Target: []string{"server-1", "server-2", "server-3"}[i%3], Fault: "kill",
+		})
+	}
+	return steps
+}
+
+func long(t *testing.T) {
+	t.Helper()
 	if os.Getenv("RABBITRPC_LONG") == "" {
 		t.Skip("takes minutes: set RABBITRPC_LONG")
 	}
+}
+
+func TestTrials(t *testing.T) {
+	long(t)
+	for _, s := range trials {
+		t.Run(s.Name, func(t *testing.T) {
+			run(t, openLab(t, scenario.Config{Seed: 1, Callers: 12, Store: bank.StorePostgres}), s)
+		})
+	}
+}
+
+// With each of these guards taken away a run with real processes finds that out, and says which invariant is broken. Without
+// that its silence would mean nothing.
+func TestGuards(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
-		mutant, scenario string
-		broken           []string // one of these, at least
-		args             []string
+		mutant, trial string
+		broken        []string // one of these, at least
 	}{
-		{"", "bank", nil, nil}, // or what follows would mean nothing
-		{"dedupe", "duplicates", []string{"I5", "I7"}, nil},
-		{"postgres-fencing", "servers-frozen", []string{"I5", "I7", "I2"}, nil},
-		{"postgres-deadline", "servers-frozen", []string{"I5", "I4", "I8"}, nil},
-		{"ack-before-reply", "servers-killed", []string{"I8", "I9", "I21", "I2"}, nil},
-		{"register-before-publish", "reset", []string{"I8", "I9"}, nil},
-		{"amqp-session-bound-acks", "reset", []string{"I19", "I9", "I8"}, nil},
+		{"dedupe", "resent", []string{"I5", "I7"}},
+		{"postgres-claim", "zombie", []string{"I5"}},
+		{"ack-before-reply", "killed", []string{"I21"}},
+		{"register-before-publish", "killed", []string{"I21"}},
+		{"amqp-session-bound-acks", "sessions-lost", []string{"I19", "I21"}},
 	} {
-		t.Run(c.mutant+" "+c.scenario, func(t *testing.T) {
-			dir := t.TempDir()
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-			defer cancel()
-			binary, err := mutant.Build(ctx, dir, c.mutant, "./cmd/rabbitrpc")
-			if err != nil {
-				t.Fatal(err)
-			}
-			runs := filepath.Join(dir, "runs")
-			cmd := exec.CommandContext(ctx, binary, append([]string{"chaos", "run", c.scenario, "--dir", runs, "--seed", "1"}, c.args...)...)
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
-			err = cmd.Run()
-			if e := (*exec.ExitError)(nil); err != nil && !errors.As(err, &e) {
-				t.Fatal(err)
-			}
-			f, err := os.Open(filepath.Join(runs, c.scenario, "history.jsonl"))
-			if err != nil {
-				t.Fatalf("%v\n%s", err, &out)
-			}
-			defer f.Close()
-			h, err := history.Read(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var broken []string
-			for _, v := range check.All(h) {
-				if v.Result == check.Broken {
-					broken = append(broken, v.Invariant)
-				}
-			}
-			t.Logf("%s in %s: %d calls, broken: %s", c.mutant, c.scenario, len(h.Calls), strings.Join(broken, " "))
-			found := slices.ContainsFunc(c.broken, func(i string) bool { return slices.Contains(broken, i) })
-			if c.broken == nil && broken != nil || c.broken != nil && !found {
-				t.Errorf("broken: %v, want one of %v\n%s", broken, c.broken, &out)
+		t.Run(c.mutant, func(t *testing.T) {
+			broken, out := brokenBy(t, c.mutant, "./chaos/scenario", "^TestTrials$/^"+c.trial+"$")
+			t.Logf("%s: %s shows that %v are broken", c.mutant, c.trial, broken)
+			if !slices.ContainsFunc(c.broken, func(i string) bool { return slices.Contains(broken, i) }) {
+				t.Errorf("broken: %v, want one of %v\n%s", broken, c.broken, out)
 			}
 		})
 	}
+}
+
+var verdict = regexp.MustCompile(`(?m)^ +(I\d+) +BROKEN`)
+
+// brokenBy runs a test of a mutant, and returns the invariants that it says are broken.
+func brokenBy(t *testing.T, name, pkg, test string) (broken []string, out []byte) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	binary, err := mutant.BuildTest(ctx, t.TempDir(), name, pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err = exec.CommandContext(ctx, binary, "-test.run", test, "-test.v").CombinedOutput()
+	if e := (*exec.ExitError)(nil); err != nil && !errors.As(err, &e) {
+		t.Fatal(err)
+	}
+	for _, m := range verdict.FindAllSubmatch(out, -1) {
+		broken = append(broken, string(m[1]))
+	}
+	return broken, bytes.TrimSpace(out)
 }

@@ -133,13 +133,9 @@ func (r *run) about(steps []Step) history.Run {
 	if err != nil {
 		panic(err) // of types of ours, that are valid
 	}
-	promise := history.AtLeastOnce
-	if r.store() == bank.StorePostgres {
-		promise = history.ExactlyOnce
-	}
 	return history.Run{
 		Scenario: r.scenario.Name, Seed: r.lab.config.Seed, Callers: r.lab.config.Callers, Servers: r.serverNames(),
-		Store: r.store(), Promise: promise, Accounts: accounts, Opening: opening, Schedule: schedule,
+		Store: r.store(), Promise: r.promise(), Accounts: accounts, Opening: opening, Schedule: schedule,
 		Versions: []string{runtime.Version()}, Command: r.lab.config.Server,
 		Allowed: history.Allowed{
 			Recovery: cmp.Or(r.scenario.Recovery, recovery), Lateness: cmp.Or(r.scenario.Lateness, lateness),
@@ -147,6 +143,14 @@ func (r *run) about(steps []Step) history.Run {
 		},
 		MustBite: r.scenario.MustBite, MustBeOK: r.scenario.MustBeOK, QueueMust: r.scenario.QueueMust,
 	}
+}
+
+// promise is what the servers' memory promises.
+func (r *run) promise() history.Promise {
+	if r.store() == bank.StorePostgres {
+		return history.ExactlyOnce
+	}
+	return cmp.Or(r.scenario.Promise, history.AtLeastOnce)
 }
 
 func (r *run) store() string    { return cmp.Or(r.scenario.Store, r.lab.config.Store) }
@@ -213,7 +217,7 @@ func (r *run) connected(ctx context.Context, steps []Step, length time.Duration)
 func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length time.Duration) (err error) {
 	r.load, err = newLoad(m, callersName, &load{
 		service: r.service, accounts: accounts, thinking: r.lab.config.Pace, history: r.history,
-		patient: r.scenario.MustBeOK, once: r.store() == bank.StorePostgres,
+		patient: r.scenario.MustBeOK, once: r.promise() == history.ExactlyOnce,
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos/history"
 )
 
 // A Scenario is what goes wrong, and what that must not do.
@@ -28,14 +30,16 @@ type Scenario struct {
 	Steps []Step
 	Mix   []string
 
-	Duration time.Duration // of the faults; default: as long as the steps take
-	Store    string        // of the servers' memory; default: that of the configuration
-	Servers  int           // default: that of the configuration
-	Quorum   bool          // the queue is a quorum queue
-	Packets  bool          // packets are dropped: the broker is in a network namespace
-	Guests   int           // callers in a process of their own, besides the others
-	Recovery time.Duration // from the end of the faults to the first call that is ok; default 5 s
-	Lateness time.Duration // of calls after their deadlines; default 100 ms
+	Duration time.Duration   // of the faults; default: as long as the steps take
+	Store    string          // of the servers' memory; default: that of the configuration
+	Promise  history.Promise // of that memory; default: what it promises of itself
+	Servers  int             // default: that of the configuration
+	Quorum   bool            // the queue is a quorum queue
+	Work     time.Duration   // that each call takes besides, with this project's servers
+	Packets  bool            // packets are dropped: the broker is in a network namespace
+	Guests   int             // callers in a process of their own, besides the others
+	Recovery time.Duration   // from the end of the faults to the first call that is ok; default 5 s
+	Lateness time.Duration   // of calls after their deadlines; default 100 ms
 
 	Amplification float64 // attempts for each call; default 1.25
 

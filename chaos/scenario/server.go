@@ -44,6 +44,7 @@ func (r *run) newServer(name string) (*server, error) {
 			"CHAOS_STORE=" + r.store(),
 			fmt.Sprint("CHAOS_ACCOUNTS=", accounts),
 			fmt.Sprint("CHAOS_OPENING=", opening),
+			fmt.Sprint("CHAOS_WORK=", r.scenario.Work),
 			"CHAOS_QUORUM=" + quorumLimit(r.scenario.Quorum),
 		},
 	}}, nil

@@ -12,7 +12,10 @@ import (
 
 func newChaos() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "chaos",
+		Use: "chaos",
+
+		SuggestionsMinimumDistance: 2,
+
 		Short: "Break a broker, a network and servers on purpose, and check what calls were promised",
 		Long: `Run servers of a bank and callers on a private RabbitMQ and a private PostgreSQL, break
 them as a scenario says, and check that what was promised holds: money is conserved, no

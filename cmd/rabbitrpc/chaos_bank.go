@@ -18,6 +18,7 @@ environment tells it what to do, as it tells a server of your own:
   CHAOS_STORE    its memory: postgres, bolt, lru or none
   CHAOS_ACCOUNTS how many accounts there are to begin with
   CHAOS_OPENING  what is in each of them
+  CHAOS_WORK     how long each call takes besides, such as 50ms
   CHAOS_QUORUM   the delivery limit of a quorum queue; 0 for a classic queue
 `
 

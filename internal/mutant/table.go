@@ -326,6 +326,19 @@ var All = []Mutant{
 		},
 	},
 	{
+		Name: "postgres-claim", Guard: "a call has one claim at a time, in PostgreSQL", Breaks: "I5", Real: true,
+		Edits: []Edit{
+			{"idempotency/postgres/schema.sql", `		same := pg_try_advisory_xact_lock(p_locks[1]);
+		IF same THEN
+			alone := pg_try_advisory_xact_lock(p_locks[2]);
+		END IF;
+`, `		same := true;
+		alone := true;
+`},
+			{"idempotency/postgres/schema.sql", `CREATE UNIQUE INDEX ON {schema}.%I (key)`, `CREATE INDEX ON {schema}.%I (key)`},
+		},
+	},
+	{
 		Name: "postgres-deadline", Guard: "the deadline is checked again after the claim, in PostgreSQL", Breaks: "I5", Real: true,
 		Edits: []Edit{
 			{"idempotency/postgres/store.go", `	if err := expired(ctx); err != nil {
