@@ -1,7 +1,7 @@
 # The race detector needs a C compiler; without one the tests still run.
 race := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: help build test test-long demo check fmt clean install-broker install-postgres
+.PHONY: help build test test-long chaos-cluster demo check fmt clean install-broker install-postgres
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ test: ## run all tests, on real servers that they start and end themselves
 	scripts/install rabbitmq-server postgresql python3-pika chromium
 	$(if $(race),,@echo "no C compiler: testing without the race detector")
 	go test $(race) -short -p 2 -timeout 5m ./...
+
+chaos-cluster: ## run the tests on clusters of three, as root: nodes are killed, frozen, cut off and restarted under load
+	scripts/install rabbitmq-server nftables iproute2
+	RABBITRPC_CLUSTER=1 go test $(race) -p 1 -timeout 15m -v -run 'Cluster|Namespace|NothingIsLeft' ./chaos ./internal/endtoend
 
 demo: install-broker ## see calls survive the end of a server and of the broker
 	go run ./cmd/rabbitrpc demo

@@ -118,30 +118,6 @@ func (c *Cluster) Others(than *Node) (others []*Node) {
 	return others
 }
 
-// Home returns the node where a queue of the default virtual host is: the leader's, if it is a quorum queue. It asks a node
-// that runs.
-func (c *Cluster) Home(ctx context.Context, queue string) (*Node, error) {
-	const where = `{ok, Q} = rabbit_amqqueue:lookup(%s),
-		io:format("~s", [case amqqueue:get_pid(Q) of {_, N} -> N; P -> node(P) end]).`
-	var failed error
-	for _, n := range c.nodes {
-		if _, err := n.running(); err != nil {
-			continue
-		}
-		name, err := n.Ctl(ctx, "eval", fmt.Sprintf(where, resource("queue", queue)))
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		for _, home := range c.nodes {
-			if strings.HasPrefix(name, home.name) {
-				return home, nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("find the node of queue %s: %w", queue, errors.Join(failed, ErrDown))
-}
-
 // Close ends all nodes and removes all that they wrote. More calls do nothing.
 func (c *Cluster) Close() error {
 	err := each(c.nodes, (*Node).Close)

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -49,15 +50,23 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	knows := func(n *chaos.Node, others int) func() bool {
-		want := []string{"[]", "1", "2"}[others]
 		return func() bool {
-			got, err := n.Ctl(ctx, "eval", "case length(nodes()) of 0 -> []; N -> N end.")
-			return err == nil && got == want
+			seen, err := c.Sees(ctx, n)
+			return err == nil && len(seen) == others
 		}
 	}
 	if !knows(a, 2)() {
 		t.Fatal("the first node does not know two others")
 	}
+	t.Run("home of a queue", func(t *testing.T) {
+		declare(t, session(t, b.URL()), "at b", 1)
+		if home, err := c.Home(ctx, "at b", a); home != b || err != nil {
+			t.Errorf("got %v, %v, want the second node", home, err)
+		}
+		if home, err := c.Home(ctx, "nowhere", a); err == nil {
+			t.Errorf("queue that there is not: got %v", home)
+		}
+	})
 	t.Run("cut off", func(t *testing.T) {
 		f, err := c.CutOff(a)
 		if err != nil {
@@ -104,6 +113,22 @@ func TestCluster(t *testing.T) {
 		}
 		if !knows(a, 2)() {
 			t.Error("the cluster is not whole")
+		}
+	})
+	t.Run("restore", func(t *testing.T) {
+		_, err := c.CutOff(a)
+		if err := errors.Join(err, b.Kill(), c.Nodes()[2].Pause()); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := c.Restore(ctx); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("took %v", time.Since(start))
+		for _, n := range c.Nodes() {
+			if err := greet(n.URL(), patience); err != nil || !knows(n, 2)() {
+				t.Errorf("%v, or it does not see two others", err)
+			}
 		}
 	})
 }

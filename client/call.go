@@ -171,7 +171,9 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.services.learn(svc, p.queue, busy)
 		c.stats.bounced.Add(1)
 	case e.kind == bounced:
-		c.services.learn(svc, p.queue, busy) // or one died: a look will tell
+		if c.services.learn(svc, p.queue, busy); time.Since(start) >= leaderGone { // or one died: a look will tell
+			c.services.doubt(svc)
+		}
 		c.stats.bounced.Add(1)
 	}
 	if call.req.Attempt > 1 {

@@ -16,6 +16,10 @@ import (
 // lets it bounce as fast.
 const pingTimeout = time.Second
 
+// leaderTimeout is how long RabbitMQ asks the leader of a quorum queue. Without an answer it says that the queue has no
+// consumers: while a leader is frozen or cut off, or has much to do.
+const leaderTimeout = 250 * time.Millisecond
+
 // look finds out who serves the service. Callers that look at the same time share one look; since is the time of which it
 // must tell: one that began before may have seen a server that has died by then.
 func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request, since time.Time) (presence, error) {
@@ -47,9 +51,9 @@ type sighting struct {
 }
 
 // inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right;
-// others ask the servers themselves.
+// others ask the servers themselves. Unknown without an error: what it says need not be true.
 func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string) (presence, error) {
-	queue := c.queue(name)
+	queue, start := c.queue(name), time.Now()
 	info, err := l.session.InspectQueue(ctx, queue)
 	switch {
 	case errors.Is(err, conn.ErrNotFound):
@@ -60,6 +64,8 @@ func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string
 		return c.ping(ctx, l, svc, name)
 	case err != nil:
 		return unknown, err
+	case info.Consumers == 0 && time.Since(start) >= leaderTimeout:
+		return unknown, nil
 	case info.Consumers == 0:
 		return absent, nil
 	}

@@ -75,11 +75,12 @@ type plan struct {
 	budget func() bool // takes one retry out of the budget, if there is one
 	back   func() bool // whether servers that are gone now are expected back
 
-	bounce bool       // the last attempt bounced: whoever serves the queue has no room
-	maybe  bool       // an attempt may have been executed, or may still be
-	tries  int        // retries so far
-	last   error      // why the last attempt failed; each is a case of unavailable
-	answer *rpc.Error // of the server or the broker, to the last attempt
+	bounce  bool       // the last attempt bounced: whoever serves the queue has no room
+	bounces int        // so far
+	maybe   bool       // an attempt may have been executed, or may still be
+	tries   int        // retries so far
+	last    error      // why the last attempt failed; each is a case of unavailable
+	answer  *rpc.Error // of the server or the broker, to the last attempt
 }
 
 // next decides. Nothing else does.
@@ -99,6 +100,9 @@ func (p *plan) next(e event) step {
 		if e.known == present && p.bounce {
 			e.known = busy
 		}
+		if e.known == unknown && p.bounces > 1 { // the queue has a leader, or nothing would come back
+			e.known = absent
+		}
 		if p.bounce = false; e.known == missing || e.known == absent && !p.durable {
 			return p.nobody()
 		}
@@ -117,6 +121,7 @@ func (p *plan) next(e event) step {
 		return p.nobody()
 	case bounced:
 		p.maybe, p.bounce, p.last = true, true, errBusy
+		p.bounces++
 		return p.again(step{do: connect})
 	case expired:
 		p.maybe = true

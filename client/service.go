@@ -30,6 +30,8 @@ const (
 	absentFor   = 50 * time.Millisecond // that it takes nobody's being there for granted
 	busyFor     = time.Second           // that calls to busy servers wait in their queue, without trying them directly
 	deniedFor   = 5 * time.Second       // that it does not try again: each refusal costs all calls their session
+	leaderGone  = time.Second           // after which a request that bounces may have waited for a new leader of a quorum queue
+	leaderGrace = 2 * time.Second       // that the new leader may take to find its consumers
 	returnGrace = 20 * time.Second      // that servers may take to come back after their broker did: their own backoff ends at 15s
 )
 
@@ -47,7 +49,7 @@ type service struct {
 
 	state  presence
 	at     time.Time     // since when
-	backBy time.Time     // it was served before the session was lost: until then nobody means not yet
+	backBy time.Time     // it was served before the session was lost, or its queue had no leader: until then nobody means not yet
 	denial error         // by the broker, while denied
 	took   time.Duration // what a call takes, without waiting in the queue: a moving average
 }
@@ -147,6 +149,15 @@ func (s *services) returning(svc *service) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return time.Now().Before(svc.backBy)
+}
+
+// doubt takes note of a request that bounced late: its queue may be a quorum queue whose leader has just become that.
+func (s *services) doubt(svc *service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if until := time.Now().Add(leaderGrace); until.After(svc.backBy) {
+		svc.backBy = until
+	}
 }
 
 // reconnected starts over in a new session. What was served before will be again, once its servers are back.
