@@ -35,12 +35,6 @@ var All = []Mutant{
 		},
 	},
 	{
-		Name: "late-reply", Guard: "a second reply is dropped", Breaks: "I10",
-		Edits: []Edit{
-			{"client/pending.go", "\tif c.answered || earlier", "\tif earlier"},
-		},
-	},
-	{
 		Name: "pending-removed", Guard: "a call that has ended waits no more", Breaks: "I11",
 		Edits: []Edit{
 			{"client/pending.go", `	delete(p.calls, c.req.ID)
@@ -218,7 +212,7 @@ var All = []Mutant{
 		},
 	},
 	{
-		Name: "mismatch", Guard: "a call ID with another payload does not run", Breaks: "I16",
+		Name: "mismatch", Guard: "a call ID with another payload does not run", Breaks: "I5 I7 I16",
 		Edits: []Edit{
 			{"idempotency/interceptor.go", `		return nil, rpc.Errorf(rpc.InvalidArgument, "call ID was used before with another payload").
 			WithExecuted(rpc.ExecutedNo), false

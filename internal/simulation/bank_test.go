@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ type run struct {
 	who
 	n           int // number of the run
 	payment     payment
+	ask         int // that the request was sent for
 	life        string
 	at          time.Time
 	late        bool // after the deadline
@@ -77,7 +79,8 @@ func newBank() *bank {
 func (b *bank) start(ctx context.Context, r *rpc.Request, p payment, life string) (x *run, before int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x = &run{who: whoOf(r), n: len(b.runs) + 1, payment: p, life: life, at: time.Now(), late: ctx.Err() != nil, redelivered: r.Redelivered, read: r.Method == read.Name}
+	ask, _ := strconv.Atoi(r.Header[askHeader])
+	x = &run{ask: ask, who: whoOf(r), n: len(b.runs) + 1, payment: p, life: life, at: time.Now(), late: ctx.Err() != nil, redelivered: r.Redelivered, read: r.Method == read.Name}
 	b.runs = append(b.runs, x)
 	before = b.of[x.who]
 	b.of[x.who]++

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,7 +125,7 @@ func (c *caller) call(a *ask) *outcome {
 		t := time.AfterFunc(a.cancel, cancel)
 		defer t.Stop()
 	}
-	opts := []client.CallOption{client.WithCallID(a.id), client.WithTimeout(a.timeout)}
+	opts := []client.CallOption{client.WithCallID(a.id), client.WithTimeout(a.timeout), client.WithHeader(askHeader, strconv.Itoa(a.seq))}
 	for _, o := range []struct {
 		set    bool
 		option client.CallOption

@@ -18,7 +18,7 @@ type faultKind struct {
 }
 
 const (
-	twice = "t" // the broker delivers what was published once twice, which no memory is no help against
+	twice = "t" // the broker delivers a request twice, as RabbitMQ does not: without a memory it runs twice, and each has its answer
 	loses = "l" // requests vanish, and nobody is told: their callers wait until the deadline
 )
 
@@ -42,12 +42,21 @@ var faults = []faultKind{
 	clientMeets("late confirm", func(f fault) conntest.Fault { return conntest.LateConfirm(f.n, f.d) }),
 	clientMeets("late reply", func(f fault) conntest.Fault { return conntest.LateDelivery(f.n, f.d) }),
 	clientMeets("duplicate reply", func(f fault) conntest.Fault { return conntest.DuplicateDelivery(f.n) }),
-	clientMeets("late duplicate reply", func(f fault) conntest.Fault { return conntest.LateDuplicate(f.n, f.d) }),
-	clientMeets("late duplicate reply", func(f fault) conntest.Fault { return conntest.LateDuplicate(f.n, f.d/4) }),
+	{name: "client: late duplicates of replies", client: func(_ *world, c *caller, f fault) {
+		for n := range 4 {
+			c.connector().Fail(conntest.LateDuplicate(n+1, f.d/4*time.Duration(n+1)))
+		}
+	}},
 	{name: "client refuses publish", kinds: loses, client: func(_ *world, c *caller, f fault) { c.connector().Fail(conntest.RefusePublish(f.n)) }},
 	{name: "client restarts", client: func(w *world, c *caller, _ fault) { c.restart() }},
 
 	{name: "server loses its session", server: func(_ *world, p *process, _ fault) { p.conn.Lose() }},
+	{name: "all servers lose their sessions, again and again", broker: func(w *world, f fault) {
+		for range 4 {
+			w.each(func(p *process) { p.conn.Lose() })
+			time.Sleep(f.d / 10)
+		}
+	}},
 	serverMeets("lose before publish", "", func(f fault) conntest.Fault { return conntest.LoseBeforePublish(f.n) }),
 	serverMeets("lose after publish", "", func(f fault) conntest.Fault { return conntest.LoseAfterPublish(f.n) }),
 	serverMeets("fail publish", "", func(f fault) conntest.Fault { return conntest.FailPublish(f.n) }),
@@ -75,7 +84,7 @@ var faults = []faultKind{
 
 	{name: "server crashes", server: func(w *world, p *process, f fault) { w.crash(p, f) }},
 	serverCrashes("begin"), serverCrashes("begun"), serverCrashes("handler"), serverCrashes("effect"), serverCrashes("complete"),
-	serverCrashes("completed"),
+	serverCrashes("completed"), serverCrashes("effect"), serverCrashes("complete"),
 	serverDies("with its reply", func(f fault) conntest.Fault { return conntest.LoseBeforePublish(f.n) }),
 	serverDies("after its reply", func(f fault) conntest.Fault { return conntest.LoseAfterPublish(f.n) }),
 	serverDies("with its acknowledgement", func(f fault) conntest.Fault { return conntest.LoseAck(f.n) }),
@@ -98,6 +107,13 @@ var faults = []faultKind{
 	}},
 
 	{name: "server is drained, and a new one started", server: func(w *world, p *process, f fault) { w.drain(p, f) }},
+	{name: "server loses its sessions, and is drained", server: func(w *world, p *process, f fault) {
+		for range 2 {
+			p.conn.Lose()
+			time.Sleep(f.d / 20)
+		}
+		w.drain(p, f)
+	}},
 	{name: "server pauses", server: func(w *world, p *process, f fault) { w.pause(p, f) }},
 	{name: "store fails", server: func(w *world, p *process, f fault) {
 		p.fail(true)
@@ -148,8 +164,11 @@ func (f fault) String() string {
 func (w *world) strike(f fault) {
 	k := faults[f.kind]
 	w.note("%v", f)
-	if k.kinds == loses {
+	switch k.kinds {
+	case loses:
 		w.lossy.Store(true)
+	case twice:
+		w.doubled = true
 	}
 	switch {
 	case k.server != nil:

@@ -110,27 +110,26 @@ func effectWasAskedFor(w *world) (f found) {
 	return f
 }
 
-// noMeansNo: what was said not to have been executed, each time that it was asked for, has no effect. One case is left out:
-// a request that was refused, and whose acknowledgement was lost with the session, is delivered again, and may then be executed.
-// Acknowledgements are not confirmed, so that no order of the two helps.
+// noMeansNo: what a call was told not to have executed has no effect through that call. Two cases are left out: a request
+// that was delivered twice without being marked, and answered twice; and a request that was refused, and whose
+// acknowledgement was lost with the session: it is delivered again, and may then be executed. Acknowledgements are not confirmed,
+// so that no order of the two helps.
 func noMeansNo(w *world) (f found) {
-	for k, g := range w.groups() {
-		byPayload := make(map[int]*group)
-		for _, o := range g.asks {
-			if byPayload[o.n] == nil {
-				byPayload[o.n] = &group{}
-			}
-			byPayload[o.n].asks = append(byPayload[o.n].asks, o)
+	denied := make(map[int]*outcome)
+	for _, o := range w.outcomes {
+		if !o.ok() && rpc.Executed(o.err) == rpc.ExecutedNo {
+			denied[o.seq] = o
 		}
+	}
+	for k, g := range w.groups() {
 		for _, x := range g.runs {
-			same := byPayload[x.payment.N]
-			if same != nil && !x.redelivered && same.only(func(o *outcome) bool { return !o.ok() && rpc.Executed(o.err) == rpc.ExecutedNo }) {
-				f.add("I4: %v, payload %d, was not executed, by all answers, and run %d had an effect", k, x.payment.N, x.n)
+			if o := denied[x.ask]; o != nil && !x.redelivered && !w.doubled {
+				f.add("I4: %v was told that it was not executed, and run %d had an effect", o.ask, x.n)
 			}
 			for _, o := range g.asks { // a shared store knows that somebody was at it before
-				if w.plan.memory >= claims && o.n == x.payment.N && x.applied.Before(o.start) && x.at.Add(retention/2).After(o.end) &&
-					rpc.CodeOf(o.err) == rpc.Aborted && rpc.Executed(o.err) == rpc.ExecutedNo {
-					f.add("I4: %v, payload %d, was asked for again, and not executed, by the answer, but run %d had an effect", k, x.payment.N, x.n)
+				if denied[o.seq] == o && w.plan.memory >= claims && o.n == x.payment.N && x.applied.Before(o.start) &&
+					rpc.CodeOf(o.err) == rpc.Aborted && x.at.Add(retention/2).After(o.end) {
+					f.add("I4: %v, payload %d, was asked for again, and not executed, by the answer, but run %d had an effect", k, o.n, x.n)
 				}
 			}
 		}

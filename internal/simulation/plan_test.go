@@ -19,6 +19,9 @@ const (
 	transactions        // shared, effect and record in one
 )
 
+// memories are drawn from. The more a memory promises, the more there is to break.
+var memories = []memory{none, none, lru, claims, claims, transactions, transactions}
+
 func (m memory) String() string { return [...]string{"none", "lru", "claims", "transactions"}[m] }
 
 // A plan is all that is decided beforehand, by the seed alone.
@@ -42,6 +45,7 @@ const clients = len(tenants)
 
 // An ask is one call that a caller makes.
 type ask struct {
+	seq     int // of all asks
 	n       int // of the payload: the same for the same call, asked again
 	client  int
 	id      string
@@ -79,13 +83,11 @@ const (
 func newPlan(seed uint64) *plan {
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := &plan{
-		seed: seed, memory: memory(random.IntN(4)), servers: 1 + random.IntN(3), workers: 2 + random.IntN(2),
-		slowStore: random.IntN(2) == 0, refuses: []int{5, 10, 40}[random.IntN(3)], inFlight: 6,
-	}
-	if p.memory == none && random.IntN(2) == 0 {
-		p.memory = transactions // which promises the most
+		seed: seed, memory: memories[random.IntN(len(memories))], servers: 1 + random.IntN(3), workers: 2 + random.IntN(2),
+		slowStore: random.IntN(2) == 0, refuses: []int{5, 15, 50}[random.IntN(3)], inFlight: 6,
 	}
 	once := random.IntN(5) == 0     // a world in which all is to be executed at most once
+	noRetry := random.IntN(4) == 0  // one in which they take the first no for an answer
 	stubborn := random.IntN(3) == 0 // one in which callers ask for the same again and again
 	var before []*ask
 	for range 3 + random.IntN(4) {
@@ -101,7 +103,7 @@ func newPlan(seed uint64) *plan {
 				a.pause = time.Duration(random.IntN(150)) * time.Millisecond
 				a.timeout = time.Duration(100+random.IntN(900)) * time.Millisecond
 			}
-			a.once = a.once || once
+			a.once, a.noRetry = a.once || once, a.noRetry || noRetry
 			before, caller = append(before, a), append(caller, a)
 		}
 		p.callers = append(p.callers, caller)
@@ -115,7 +117,7 @@ func newPlan(seed uint64) *plan {
 	}
 	if p.memory != none && random.IntN(20) == 0 {
 		p.flood(random)
-		return p
+		return p.numbered()
 	}
 	few := random.IntN(6) + 2
 	var kinds []int // a world has few kinds of faults, so that they meet
@@ -131,8 +133,23 @@ func newPlan(seed uint64) *plan {
 			p.faults = append(p.faults, f)
 		}
 	}
+	return p.numbered()
+}
+
+// numbered numbers the asks.
+func (p *plan) numbered() *plan {
+	n := 0
+	for _, caller := range p.callers {
+		for _, a := range caller {
+			n++
+			a.seq = n
+		}
+	}
 	return p
 }
+
+// askHeader tells which ask a request was sent for.
+const askHeader = "ask"
 
 // flood makes it a world in which servers say no to many calls at the same time.
 func (p *plan) flood(random *rand.Rand) {

@@ -229,7 +229,7 @@ func (p *process) handle(ctx context.Context, pay payment) (receipt, error) {
 		return receipt{}, err
 	}
 	switch {
-	case does < p.w.plan.refuses && r.Attempt < 4:
+	case does < p.w.plan.refuses && r.Attempt < 4, before > 0 && does < 50 && !x.read && r.Attempt < 4:
 		return receipt{}, rpc.Errorf(rpc.Aborted, "not now").WithExecuted(rpc.ExecutedNo)
 	case does < p.w.plan.refuses+3:
 		return receipt{}, errors.New("password " + secretOfServer)

@@ -19,6 +19,7 @@ import (
 type world struct {
 	plan    *plan
 	began   time.Time
+	doubled bool          // requests may have been delivered twice
 	asked   time.Duration // until all calls but those of the epilogue had ended
 	broker  *conntest.Broker
 	bank    *bank
@@ -135,7 +136,7 @@ func (w *world) epilogue() {
 			for j := range 2 {
 				n := firstOfEpilogue + 2*i + j
 				c.connector().Fail(conntest.SlowPublish(1, 30*time.Millisecond))
-				a := &ask{n: n, client: i, id: fmt.Sprint("call ", n), payment: payment{N: n, To: 1}, read: j == 1, timeout: 5 * time.Second}
+				a := &ask{seq: n, n: n, client: i, id: fmt.Sprint("call ", n), payment: payment{N: n, To: 1}, read: j == 1, timeout: 5 * time.Second}
 				o := c.call(a)
 				if took := o.end.Sub(o.start); !o.ok() || took > 2*time.Second {
 					w.violate("I9: after all faults, %s of client %d ended after %v with %v", a.id, i, took, o.err)
