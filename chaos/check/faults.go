@@ -24,18 +24,30 @@ func checkFindings(x *index, r *ruling) {
 	r.note("%s of any kind", count(len(x.Findings), "finding"))
 }
 
-// checkBites is I20: a run whose faults had no effect has shown nothing, and neither has one without calls.
+// checkBites is I20: a run whose faults had no effect has shown nothing, and neither has one without calls. Of those that chance
+// has picked, which may have picked somebody who was down, half must have had one.
 func checkBites(x *index, r *ruling) {
-	bites := 0
+	bites, chance, idle := 0, 0, 0
 	for i := range x.Faults {
 		f := &x.Faults[i]
 		bites += f.Bites
+		if f.Chance {
+			chance++
+		}
 		switch {
+		case f.Chance && (f.Error != "" || f.Bites < 1):
+			idle++
 		case f.Error != "":
 			r.doubts("%s of %s at %s went wrong itself: %s", f.Name, f.Target, at(f.From), short(f.Error))
 		case f.Bites < 1:
 			r.doubts("%s of %s from %s to %s had no effect: %s", f.Name, f.Target, at(f.From), at(f.To), short(f.Text))
 		}
+	}
+	if idle > 0 {
+		r.note("%s that chance has picked had no effect", count(idle, "fault"))
+	}
+	if 2*idle > chance {
+		r.doubts("%d of the %d faults that chance has picked had no effect", idle, chance)
 	}
 	for _, what := range x.Run.MustBite {
 		n := x.Happened(what)

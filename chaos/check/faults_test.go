@@ -49,6 +49,8 @@ func TestBites(t *testing.T) {
 		{"a fault that went wrong", func(h *history.History) { h.Faults[2].Error = "no such process" }, check.Inconclusive, `pause of broker at 20.000 s went wrong itself: "no such process"`},
 		{"what must happen did not", func(h *history.History) { h.Run.MustBite = []string{"reconnects"} }, check.Inconclusive, "no reconnects, which the run is about"},
 		{"no fault of a kind", func(h *history.History) { h.Run.MustBite = []string{"half-open"} }, check.Inconclusive, "no half-open"},
+		{"one of three that chance has picked", byChance(0), check.Holds, "1 fault that chance has picked had no effect"},
+		{"two of three", byChance(0, 1), check.Inconclusive, "2 of the 3 faults that chance has picked had no effect"},
 		{"no calls", func(h *history.History) { h.Calls, h.Run.MustBite = nil, nil }, check.Inconclusive, "no call was made"},
 		{"no faults", func(h *history.History) { h.Faults, h.Run.MustBite = nil, nil }, check.NotChecked, "no faults"},
 		{"no faults, but replays", func(h *history.History) { h.Faults, h.Run.MustBite = nil, []string{"replays"} }, check.Holds, "replays: 1"},
@@ -58,6 +60,19 @@ func TestBites(t *testing.T) {
 		v := verdict(t, h, "I20")
 		if text := v.Detail + strings.Join(v.Evidence, "\n"); v.Result != c.want || !strings.Contains(text, c.says) {
 			t.Errorf("%s: %s, want %s saying %q\n%s", c.name, v.Result, c.want, c.says, text)
+		}
+	}
+}
+
+// byChance has chance pick all faults, and those with the indexes have no effect.
+func byChance(idle ...int) func(*history.History) {
+	return func(h *history.History) {
+		h.Run.MustBite = nil
+		for i := range h.Faults {
+			h.Faults[i].Chance = true
+		}
+		for _, i := range idle {
+			h.Faults[i].Bites = 0
 		}
 	}
 }

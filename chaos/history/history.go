@@ -120,6 +120,7 @@ type Fault struct {
 	To     time.Duration `json:"to"`
 	Bites  int           `json:"bites"` // how often it had an effect, as far as that can be counted
 	Error  string        `json:"error,omitempty"`
+	Chance bool          `json:"chance,omitempty"` // chance has picked it, and may have picked somebody who was down
 }
 
 // A Phase is a part of a run: warm up, faults, heal, quiesce, drain, check.

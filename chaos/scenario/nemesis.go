@@ -59,7 +59,7 @@ func (r *run) step(ctx, over context.Context, s Step) error {
 			return nil // interrupted
 		}
 	}
-	f := history.Fault{Name: s.name(), Target: s.Target, Text: s.String(), From: r.history.Since()}
+	f := history.Fault{Name: s.name(), Target: s.Target, Text: s.String(), From: r.history.Since(), Chance: r.random}
 	r.active.add(s.String())
 	defer r.active.remove(s.String())
 	// Not with the context of the step: what is half broken cannot be healed.

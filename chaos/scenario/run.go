@@ -70,6 +70,7 @@ type run struct {
 	total    time.Duration
 
 	databaseURL string
+	random      bool     // chance has made the schedule
 	logOffset   int64    // where the broker's log was at the beginning
 	names       []string // of the servers
 	servers     map[string]*server
@@ -103,7 +104,7 @@ func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
 		return nil, fmt.Errorf("run %s: %w", s.Name, err)
 	}
 	steps := s.Steps
-	if steps == nil {
+	if r.random = steps == nil; r.random {
 		steps = random(l.config.Seed, s.Mix, s.length(), r.serverNames())
 	}
 	for _, step := range steps {
@@ -177,6 +178,13 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	if err := r.startServers(ctx); err != nil {
 		return err
 	}
+	supervised, stopSupervising := context.WithCancel(ctx)
+	var supervisors sync.WaitGroup
+	defer supervisors.Wait()
+	defer stopSupervising()
+	for _, s := range r.servers {
+		supervisors.Go(func() { s.supervise(supervised) })
+	}
 	running, queues, err := r.brokerStock(ctx)
 	if err != nil {
 		return err
@@ -193,6 +201,8 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	if err != nil {
 		return err
 	}
+	stopSupervising()
+	supervisors.Wait()
 	if err := r.stopServers(ctx); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 )
@@ -18,8 +19,9 @@ type server struct {
 	line    *chaos.Proxy
 	command chaos.Command
 
-	mu     sync.Mutex // guards latest
+	mu     sync.Mutex // guards what follows
 	latest *chaos.Process
+	wanted bool // to run: nobody has killed or stopped it
 }
 
 // newServer prepares a server. What it is told is the contract for servers of users: see docs/chaos.md.
@@ -61,10 +63,34 @@ func quorumLimit(quorum bool) string {
 // Start starts the server, unless it runs. It does not wait until it serves.
 func (s *server) Start(ctx context.Context) error { return s.live(ctx, "") }
 
+// supervise starts the server again whenever it ends by itself, as those do that find no database at their start, until ctx
+// ends.
+func (s *server) supervise(ctx context.Context) {
+	for {
+		select {
+		case <-s.process().Done():
+		case <-ctx.Done():
+			return
+		}
+		if !wait(ctx, restartAfter) {
+			return
+		}
+		s.mu.Lock()
+		wanted := s.wanted
+		s.mu.Unlock()
+		if wanted {
+			_ = s.Start(ctx) // it is tried again
+		}
+	}
+}
+
+const restartAfter = 200 * time.Millisecond
+
 // live is Start with an order to break at a point of the code: see internal/failpoint.
 func (s *server) live(ctx context.Context, failpoints string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.wanted = failpoints == ""
 	if s.latest != nil {
 		if s.latest.Alive() {
 			return nil
@@ -89,11 +115,19 @@ func (s *server) process() *chaos.Process {
 	return s.latest
 }
 
+// last returns the latest life, after which there is to be no other before the next Start.
+func (s *server) last() *chaos.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = false
+	return s.latest
+}
+
 // Stop asks the server to end, and waits for that.
-func (s *server) Stop(ctx context.Context) error { return s.process().Stop(ctx) }
+func (s *server) Stop(ctx context.Context) error { return s.last().Stop(ctx) }
 
 // Kill ends the server at once.
-func (s *server) Kill() error { return s.process().Kill() }
+func (s *server) Kill() error { return s.last().Kill() }
 
 // Pause freezes the server.
 func (s *server) Pause() error { return s.process().Pause() }
@@ -103,7 +137,7 @@ func (s *server) Resume() error { return s.process().Resume() }
 
 func (s *server) close() error {
 	s.line.Close()
-	if p := s.process(); p != nil {
+	if p := s.last(); p != nil {
 		return p.Close()
 	}
 	return nil

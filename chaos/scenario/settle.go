@@ -104,25 +104,30 @@ func (r *run) brokerStock(ctx context.Context) (stock, map[string]int, error) {
 	}, in.Queues, err
 }
 
+// settleLimit is beyond the waits between the dials of those who were refused.
+const settleLimit = 30 * time.Second
+
 // settled waits until nothing is left that was not there before: the broker takes its time to notice that somebody has
 // gone. It returns what there is then, or after a while.
 func settled(ctx context.Context, before stock, take func() (stock, error)) (stock, error) {
-	limit := time.Now().Add(5*heartbeat + 5*time.Second)
+	limit := time.Now().Add(settleLimit)
 	for {
 		now, err := take()
-		if err != nil || !now.exceeds(before) || time.Now().After(limit) || !wait(ctx, sampleEvery) {
+		if err != nil || now.equals(before) || time.Now().After(limit) || !wait(ctx, sampleEvery) {
 			return now, err
 		}
 	}
 }
 
-func (s stock) exceeds(before stock) bool {
+// equals reports whether there is what there was before, of what s counts. Of what this process has there may be less.
+func (s stock) equals(before stock) bool {
 	for what, n := range s {
-		if n > before[what] {
-			return true
+		own := what == "goroutines" || what == "files"
+		if n > before[what] || n < before[what] && !own {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // openFiles counts the files of this process; 0 where nobody tells.

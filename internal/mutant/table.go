@@ -136,12 +136,10 @@ var All = []Mutant{
 		Edits: []Edit{
 			{"server/answer.go", `	case s.send(ctx, j, call, m):
 		s.ack(j)
-	}
-`, `	default:
+	case `, `	case true:
 		s.ack(j)
 		s.send(ctx, j, call, m)
-	}
-`},
+	case `},
 		},
 	},
 	{
@@ -310,6 +308,23 @@ var All = []Mutant{
 		},
 	},
 	{
+		// The wait makes a moment that is there anyway long enough for a real broker.
+		Name: "amqp-register-before-publish", Guard: "a call is registered before its request is published, with RabbitMQ",
+		Breaks: "I21", Real: true,
+		Edits: []Edit{
+			{"client/call.go", `	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
+`, `	c.pending.mu.Lock()
+	delete(c.pending.calls, call.req.ID)
+	c.pending.mu.Unlock()
+	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
+	time.Sleep(3 * time.Millisecond)
+	c.pending.mu.Lock()
+	c.pending.calls[call.req.ID] = call
+	c.pending.mu.Unlock()
+`},
+		},
+	},
+	{
 		Name: "postgres-fencing", Guard: "only the holder of the claim records an outcome, in PostgreSQL", Breaks: "I7", Real: true,
 		Edits: []Edit{
 			{"idempotency/postgres/schema.sql", `	UPDATE {schema}.records SET head = p_head, body = p_body, lease = NULL WHERE key = p_key AND fence = p_fence AND head IS NULL;
@@ -341,8 +356,15 @@ var All = []Mutant{
 		},
 	},
 	{
-		Name: "amqp-session-bound-acks", Guard: "an acknowledgement belongs to its session, with RabbitMQ", Breaks: "I9 I19", Real: true,
+		Name: "amqp-session-bound-acks", Guard: "an acknowledgement belongs to its session, with RabbitMQ", Breaks: "I19 I21", Real: true,
 		Edits: []Edit{
+			{"server/answer.go", `	return err == nil || errors.Is(err, errUnconfirmed)
+`, `	if j.session.Err() != nil {
+		s.sendLater(ctx, j, m, time.Now().Add(10*time.Second))
+		return true
+	}
+	return err == nil || errors.Is(err, errUnconfirmed)
+`},
 			{"conn/amqp_consume.go", `const consumerTag = "rabbitrpc" // tags are per channel
 `, `const consumerTag = "rabbitrpc" // tags are per channel
 
