@@ -86,7 +86,9 @@ func TestLateRefusal(t *testing.T) {
 // What is late for a call is no answer to another one under its ID, and is one to the same call, made again.
 func TestLateReplyToAnotherCall(t *testing.T) {
 	p := newPending()
-	reply := func(attempt int64) *conn.Message { return &conn.Message{Headers: map[string]any{"rpc-attempt": attempt}} }
+	reply := func(attempt int64) *conn.Message {
+		return &conn.Message{Headers: map[string]any{"rpc-attempt": attempt}}
+	}
 	for n, c := range []struct {
 		body string
 		own  []int64 // attempts whose replies are the call's

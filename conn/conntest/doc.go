@@ -12,6 +12,8 @@
 //
 //	struck := client.Fail(conntest.LoseAfterPublish(3))
 //
+// A process is frozen, as by SIGSTOP, with [Connector.Freeze].
+//
 // # Time
 //
 // It uses the clock of package time, and channels, nothing else: inside testing/synctest time is virtual, and

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	accounts = 5
+	accounts = 3
 	opening  = 100 // what each account has at the start
 )
 

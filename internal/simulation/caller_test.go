@@ -20,7 +20,7 @@ type caller struct {
 	mu   sync.Mutex // guards what follows
 	conn *conntest.Connector
 	c    *client.Client
-	life int
+	dead *client.Client // the one that was stopped last
 
 	retries atomic.Int64
 	calls   atomic.Int64
@@ -30,7 +30,6 @@ type caller struct {
 type outcome struct {
 	*ask
 	start, end time.Time
-	life       int // of the client
 	receipt    receipt
 	err        error
 	killed     bool // its client was, before the end
@@ -90,17 +89,17 @@ func (c *caller) connector() *conntest.Connector {
 	return c.conn
 }
 
-func (c *caller) get() (*client.Client, int) {
+func (c *caller) get() (now, dead *client.Client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.c, c.life
+	return c.c, c.dead
 }
 
 // stop ends the present life: as a process that is killed, whose calls end for nobody.
 func (c *caller) stop() {
 	c.mu.Lock()
 	old := c.c
-	c.life++ // before its calls end
+	c.dead = old // before its calls end
 	c.mu.Unlock()
 	c.connector().Close(over)
 	if err := old.Close(context.Background()); err != nil {
@@ -137,11 +136,11 @@ func (c *caller) call(a *ask) *outcome {
 			opts = append(opts, o.option)
 		}
 	}
-	now, life := c.get()
-	o := &outcome{ask: a, start: time.Now(), life: life}
+	now, _ := c.get()
+	o := &outcome{ask: a, start: time.Now()}
 	o.receipt, o.err = client.Call(ctx, now, a.method(), a.payment, opts...)
 	o.end = time.Now()
-	_, after := c.get()
-	o.killed = after != life
+	next, dead := c.get()
+	o.killed = next != now || dead == now
 	return o
 }

@@ -86,7 +86,7 @@ func newPlan(seed uint64) *plan {
 		seed: seed, memory: memories[random.IntN(len(memories))], servers: 1 + random.IntN(3), workers: 2 + random.IntN(2),
 		slowStore: random.IntN(2) == 0, refuses: []int{5, 15, 50}[random.IntN(3)], inFlight: 6,
 	}
-	once := random.IntN(5) == 0     // a world in which all is to be executed at most once
+	once := random.IntN(4) == 0     // a world in which all is to be executed at most once
 	noRetry := random.IntN(4) == 0  // one in which they take the first no for an answer
 	stubborn := random.IntN(3) == 0 // one in which callers ask for the same again and again
 	var before []*ask
@@ -167,7 +167,7 @@ func newAsk(random *rand.Rand, n, client int) *ask {
 	a := &ask{
 		n: n, client: client, id: fmt.Sprint("call ", n), pause: time.Duration(random.IntN(150)) * time.Millisecond,
 		read: random.IntN(6) == 0, timeout: time.Duration(100+random.IntN(900)) * time.Millisecond,
-		payment: payment{N: n, From: random.IntN(accounts), Amount: 1 + random.IntN(60), Memo: secretOfCaller},
+		payment: payment{N: n, From: random.IntN(accounts), Amount: 1 + random.IntN(80), Memo: secretOfCaller},
 	}
 	a.payment.To = (a.payment.From + 1 + random.IntN(accounts-1)) % accounts
 	switch random.IntN(10) {

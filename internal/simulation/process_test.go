@@ -54,7 +54,7 @@ func (w *world) start(i int) {
 	p := &process{w: w, i: i, name: name, conn: w.broker.Connector(name), armed: make(map[string]*trigger)}
 	opts := []server.Option{
 		server.WithWorkers(w.plan.workers), server.WithName(name), server.WithLogger(w.log),
-		server.WithLimits(server.Limits{Body: serverBody}), server.WithStore(p.store()), server.WithDrain(time.Minute),
+		server.WithLimits(server.Limits{Body: serverBody}), server.WithStore(p.store()), server.WithDrain(2 * retention),
 	}
 	s, err := server.New(w.watch(p.conn), "bank", opts...)
 	if err != nil {
