@@ -82,7 +82,7 @@ func TestGuards(t *testing.T) {
 	}{
 		{"dedupe", "resent", []string{"I5", "I7"}},
 		{"postgres-claim", "zombie", []string{"I5"}},
-		{"ack-before-reply", "killed", []string{"I21"}},
+		{"amqp-ack-before-reply", "killed", []string{"I21"}},
 		{"amqp-register-before-publish", "resent-patiently", []string{"I21"}},
 		{"amqp-session-bound-acks", "sessions-lost", []string{"I19", "I21"}},
 	} {

@@ -307,8 +307,20 @@ var All = []Mutant{
 			{"internal/simulation/bank_test.go", "\tif t.bank.versions[from] != t.versions[from] {", "\tif from < 0 {"},
 		},
 	},
+	// The waits in these make moments that are there anyway long enough for a real broker.
 	{
-		// The wait makes a moment that is there anyway long enough for a real broker.
+		Name: "amqp-ack-before-reply", Guard: "a request is acknowledged after its reply, with RabbitMQ", Breaks: "I21", Real: true,
+		Edits: []Edit{
+			{"server/answer.go", `	case s.send(ctx, j, call, m):
+		s.ack(j)
+	case `, `	case true:
+		s.ack(j)
+		time.Sleep(5 * time.Millisecond)
+		s.send(ctx, j, call, m)
+	case `},
+		},
+	},
+	{
 		Name: "amqp-register-before-publish", Guard: "a call is registered before its request is published, with RabbitMQ",
 		Breaks: "I21", Real: true,
 		Edits: []Edit{
