@@ -28,6 +28,7 @@ func (n *Node) StartApp(ctx context.Context) error { return n.eval(ctx, "ok = ra
 // CloseConnections closes the connections of all clients of the node, as an operator may (320). Clients may connect again
 // at once. In a cluster those of the other nodes stay.
 func (n *Node) CloseConnections(ctx context.Context) error {
+	// One that has just ended is an exception, and no reason to leave the others open.
 	return n.eval(ctx, `[catch rabbit_networking:close_connection(P, "closed by chaos") || P <- rabbit_networking:local_connections()]`)
 }
 

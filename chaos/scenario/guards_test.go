@@ -96,6 +96,20 @@ func TestGuards(t *testing.T) {
 	}
 }
 
+// The guards of PostgreSQL that a run would need minutes to miss: the store's own tests do.
+func TestGuardsOfPostgres(t *testing.T) {
+	long(t)
+	for mutant, test := range map[string]string{
+		"postgres-deadline": "TestDeadlinePassesDuringBegin",
+		"postgres-fencing":  "TestFrozenHolder",
+	} {
+		_, out := brokenBy(t, mutant, "./idempotency/postgres", "^"+test+"$")
+		if !bytes.Contains(out, []byte("--- FAIL: "+test)) {
+			t.Errorf("%s: %s did not fail\n%s", mutant, test, out)
+		}
+	}
+}
+
 var verdict = regexp.MustCompile(`(?m)^ +(I\d+) +BROKEN`)
 
 // brokenBy runs a test of a mutant, and returns the invariants that it says are broken.
