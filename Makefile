@@ -1,7 +1,7 @@
 # The race detector needs a C compiler; without one the tests still run.
 race := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: help build test test-long chaos-cluster demo check fmt clean install-broker install-postgres
+.PHONY: help build test test-long chaos chaos-cluster soak demo check fmt clean install-broker install-postgres
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,12 +12,21 @@ build: ## build bin/rabbitrpc
 test-long: ## run the tests that take minutes as well, ten thousand seeds of the simulation, and each mutant
 	scripts/install rabbitmq-server postgresql python3-pika
 	RABBITRPC_SEEDS=10000 go test ./internal/simulation
-	RABBITRPC_LONG=1 RABBITRPC_TIMES=50 go test -p 1 -timeout 30m -v ./client ./internal/mutant ./internal/endtoend ./idempotency/...
+	RABBITRPC_LONG=1 RABBITRPC_TIMES=50 go test -p 1 -timeout 40m -v ./client ./chaos ./cmd/rabbitrpc ./internal/mutant ./internal/endtoend ./idempotency/...
 
 test: ## run all tests, on real servers that they start and end themselves
 	scripts/install rabbitmq-server postgresql python3-pika chromium
 	$(if $(race),,@echo "no C compiler: testing without the race detector")
 	go test $(race) -short -p 2 -timeout 5m ./...
+
+chaos: build ## run the catalogue of faults, each point where a server can die, and runs in which a guard is missing
+	scripts/install rabbitmq-server postgresql nftables iproute2
+	RABBITRPC_LONG=1 go test -p 1 -timeout 10m -run 'AtEachPoint|Trials|Guards' ./internal/endtoend ./chaos/scenario
+	bin/rabbitrpc chaos run all
+
+soak: build ## break all at random for an hour
+	scripts/install rabbitmq-server postgresql
+	bin/rabbitrpc chaos run bank --duration 1h --callers 64
 
 chaos-cluster: ## run the tests on clusters of three, as root: nodes are killed, frozen, cut off and restarted under load
 	scripts/install rabbitmq-server nftables iproute2

@@ -100,6 +100,9 @@ func wantRefused(t *testing.T, url, reason string) {
 
 // Each operation shows at clients as its documentation says.
 func TestOperations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes more than a minute")
+	}
 	t.Parallel()
 	n := startNode(t)
 	for _, tt := range []struct {

@@ -49,6 +49,9 @@ func checkDials(x *index, r *ruling) {
 	if allowed > 0 && most > allowed {
 		r.breaks("%.0f dials in the second up to %s: %.0f are allowed", most, at(when), allowed)
 	}
+	if n := x.Happened("reconnects"); x.Run.Allowed.NoReconnect && n > 0 {
+		r.breaks("%d times a session was lost, and none may be", n)
+	}
 	outages := checkJitter(x.Faults, dials, r)
 	if allowed > 0 || outages > 0 {
 		r.saw(len(dials), "sample")

@@ -49,6 +49,8 @@ func TestDials(t *testing.T) {
 	}
 	judge(t, "I13", []change{
 		{"good", func(*history.History) {}, check.Holds, "299 samples, 29 dials, at most 1 in a second"},
+		{"no session may be lost, and none is", steady(1), check.Holds, ""},
+		{"no session may be lost, and one is", steady(2), check.Broken, "1 times a session was lost"},
 		{"ten at once", jump(55, 9), check.Holds, "at most 10 in a second"},
 		{"eleven at once", jump(55, 10), check.Broken, "11 dials in the second up to"},
 		{"too many in a second, few in each sample", dialing(every(80 * ms)), check.Broken, "13 dials in the second up to"},
@@ -98,4 +100,15 @@ func TestAmplification(t *testing.T) {
 		{"no bound", func(h *history.History) { h.Run.Allowed.Amplification = 0 }, check.NotChecked, "no bound is set, 16 calls, 16 attempts"},
 		{"no calls", func(h *history.History) { h.Calls = nil }, check.NotChecked, ""},
 	})
+}
+
+// steady has the callers' process have so many sessions, in a run in which it must have one.
+func steady(sessions int) func(*history.History) {
+	return func(h *history.History) {
+		h.Run.Allowed.NoReconnect = true
+		h.Sessions = nil
+		for i := range sessions {
+			h.Sessions = append(h.Sessions, history.Session{At: time.Duration(i) * time.Second, Process: "callers"})
+		}
+	}
 }

@@ -22,11 +22,27 @@ func TestDeadlines(t *testing.T) {
 		{"just in time", late(100 * ms), check.Holds, "the last ended 100ms after its deadline"},
 		{"late", late(101 * ms), check.Broken, "call 3 of bank by caller 1 at 1.600 s: transfer ended 101ms after its deadline, ambiguous: 100ms are allowed"},
 		{"late, by default", both(0, late(101*ms)), check.Broken, "100ms are allowed"},
+		{"late on a machine that was busy", busy(0, late(400*ms)), check.Holds, "1 call late by no more than the machine was"},
+		{"later than the machine was", busy(0, late(500*ms)), check.Broken, "ended 500ms after its deadline"},
+		{"late, and the machine was busy at another time", busy(5*time.Second, late(400*ms)), check.Broken, ""},
 		{"as late as is allowed", both(time.Second, late(900*ms)), check.Holds, ""},
 		{"later than is allowed", both(time.Second, late(1001*ms)), check.Broken, "1s are allowed"},
 		{"its caller was killed", func(h *history.History) { find(h, "4", history.Usual).Returned = time.Hour }, check.Holds, ""},
 		{"no calls", func(h *history.History) { h.Calls = nil }, check.NotChecked, ""},
 	})
+}
+
+// busy has timers be late by 350 ms, so long after the deadline of call 3, and changes more.
+func busy(after time.Duration, and func(*history.History)) func(*history.History) {
+	return func(h *history.History) {
+		and(h)
+		for i, s := range h.Samples {
+			if s.At >= find(h, "3", history.Usual).Deadline+after {
+				h.Samples[i].Value = map[string]float64{history.TimersLate: 0.35}
+				return
+			}
+		}
+	}
 }
 
 // only keeps the fault from 2 s to 3 s, and one ok call after it.

@@ -62,6 +62,7 @@ type Allowed struct {
 	Recovery      time.Duration `json:"recovery,omitempty"`      // from the end of a fault to the first call that is ok
 	Lateness      time.Duration `json:"lateness,omitempty"`      // of the end of a call after its deadline; 100 ms if zero
 	Amplification float64       `json:"amplification,omitempty"` // attempts for each call
+	NoReconnect   bool          `json:"noReconnect,omitempty"`   // no session of the callers may be lost
 	DialsASecond  float64       `json:"dialsASecond,omitempty"`  // of all processes together, in any second
 	Memory        int64         `json:"memory,omitempty"`        // bytes in use of one process
 }
@@ -142,6 +143,10 @@ type Sample struct {
 	At    time.Duration      `json:"at"`
 	Value map[string]float64 `json:"value"`
 }
+
+// TimersLate is the value of a sample that says by how many seconds a timer of the callers' process was late at most, since
+// the sample before.
+const TimersLate = "callers timers late"
 
 // An Inventory is what there was, to find what is left behind: that of the baseline, before the load, and that of the end. One
 // more says how often texts were in the logs.

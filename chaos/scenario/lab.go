@@ -110,7 +110,7 @@ func (l *Lab) Close() error {
 
 // grant gives the broker's user all rights.
 func (l *Lab) grant(ctx context.Context) error {
-	return l.node.SetPermissions(ctx, brokerUser, "/", chaos.Permissions{Configure: ".*", Write: ".*", Read: ".*"})
+	return l.node.SetPermissions(ctx, brokerUser, "/", chaos.AllPermissions)
 }
 
 func (l *Lab) brokerURL() string { return l.node.URLFor(brokerUser, l.password, "/") }

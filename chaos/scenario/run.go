@@ -140,7 +140,7 @@ func (r *run) about(steps []Step) history.Run {
 		Versions: []string{runtime.Version()}, Command: r.lab.config.Server,
 		Allowed: history.Allowed{
 			Recovery: cmp.Or(r.scenario.Recovery, recovery), Lateness: cmp.Or(r.scenario.Lateness, lateness),
-			Memory: 512 << 20, Amplification: cmp.Or(r.scenario.Amplification, amplification), DialsASecond: float64(20 * (2 + 2*r.serverCount())),
+			Memory: 512 << 20, NoReconnect: r.scenario.Steady, Amplification: cmp.Or(r.scenario.Amplification, amplification), DialsASecond: float64(20 * (2 + 2*r.serverCount())),
 		},
 		MustBite: r.scenario.MustBite, MustBeOK: r.scenario.MustBeOK, QueueMust: r.scenario.QueueMust,
 	}

@@ -44,6 +44,7 @@ type Scenario struct {
 	Amplification float64 // attempts for each call; default 1.25
 
 	MustBite  []string // see history.Happened; "faults" always is
+	Steady    bool     // no session of the callers may be lost
 	MustBeOK  bool     // no call may fail
 	QueueMust int      // messages that stay in the request queue
 }

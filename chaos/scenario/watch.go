@@ -6,13 +6,34 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos/history"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
-const sampleEvery = 100 * time.Millisecond
+const (
+	sampleEvery = 100 * time.Millisecond
+	timerEvery  = 5 * time.Millisecond
+)
+
+// timersLate measures by how much timers are late, until ctx ends. Take returns the most since it was asked last.
+func timersLate(ctx context.Context) (take func() time.Duration, wait func()) {
+	var most atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			due := time.Now().Add(timerEvery)
+			time.Sleep(timerEvery)
+			late := int64(time.Since(due))
+			for old := most.Load(); late > old && !most.CompareAndSwap(old, late); old = most.Load() {
+			}
+		}
+	})
+	return func() time.Duration { return time.Duration(most.Swap(0)) }, wg.Wait
+}
 
 // sessions records each session of the callers with the broker, until ctx ends.
 func (r *run) sessions(ctx context.Context, m *conn.Manager) {
@@ -30,6 +51,8 @@ func (r *run) sessions(ctx context.Context, m *conn.Manager) {
 
 // sample records what is in use, and tells who watches how the run goes, until ctx ends.
 func (r *run) sample(ctx context.Context) {
+	late, end := timersLate(ctx)
+	defer end()
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -41,6 +64,8 @@ func (r *run) sample(ctx context.Context) {
 		v := map[string]float64{
 			"in flight": float64(r.load.inFlight.Load()),
 			"dials":     float64(r.dials()),
+
+			history.TimersLate: late().Seconds(),
 		}
 		if n%10 == 0 { // these cost more, and change less
 			r.usage(v)
