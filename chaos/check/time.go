@@ -30,11 +30,11 @@ func checkDeadlines(x *index, r *ruling) {
 		case late <= allowed+x.starved(c.Deadline, c.Returned):
 			starved++
 		default:
-			r.breaks("%s ended %v after its deadline, %s: %v are allowed", who(c), late, c.Outcome, allowed)
+			r.breaks("%s ended %v after its deadline, %s: %v are allowed", who(c), late.Round(10*time.Microsecond), c.Outcome, allowed)
 		}
 	}
 	r.saw(n, "call")
-	r.note("the last ended %v after its deadline", worst)
+	r.note("the last ended %v after its deadline", worst.Round(10*time.Microsecond))
 	if starved > 0 {
 		r.note("%s late by no more than the machine was", count(starved, "call"))
 	}
@@ -146,7 +146,7 @@ func checkRecovery(x *index, r *ruling) {
 			r.doubts("%s of %s was over at %s, but nobody has called within %v", f.Name, f.Target, at(rec.Healed), allowed)
 		case rec.Found:
 			judged++
-			r.breaks("%s of %s was over at %s, the first ok call came %v later: %v are allowed", f.Name, f.Target, at(rec.Healed), rec.Took, allowed)
+			r.breaks("%s of %s was over at %s, the first ok call came %v later: %v are allowed", f.Name, f.Target, at(rec.Healed), rec.Took.Round(10*time.Microsecond), allowed)
 		case end < limit:
 			r.doubts("%s of %s was over at %s, and no call was ok until the end at %s", f.Name, f.Target, at(rec.Healed), at(end))
 		default:
@@ -165,5 +165,5 @@ func checkRecovery(x *index, r *ruling) {
 	if cut > 0 && judged == 0 {
 		r.doubts("after none of %s was there time to recover", count(len(x.Faults), "fault"))
 	}
-	r.note("the longest took %v", worst)
+	r.note("the longest took %v", worst.Round(10*time.Microsecond))
 }

@@ -39,7 +39,7 @@ func browser(t *testing.T) context.Context {
 		t.Skip("no browser: scripts/install chromium")
 	}
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoFirstRun, chromedp.NoSandbox,
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Env("TMPDIR=" + t.TempDir()), chromedp.NoFirstRun, chromedp.NoSandbox,
 		chromedp.Headless, chromedp.DisableGPU,
 	}
 	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"} {

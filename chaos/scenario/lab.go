@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ type Lab struct {
 	node      *chaos.Node
 	database  *chaos.Postgres
 	storeLine *chaos.Proxy // of the servers to the database
+	versions  []string     // of all that takes part
 	runs      int
 }
 
@@ -67,8 +69,38 @@ func OpenLab(ctx context.Context, c Config) (_ *Lab, err error) {
 	if l.database, err = chaos.StartPostgres(ctx); err != nil {
 		return nil, err
 	}
-	l.storeLine, err = chaos.NewProxy(l.database.URL())
+	if l.storeLine, err = chaos.NewProxy(l.database.URL()); err != nil {
+		return nil, err
+	}
+	l.versions, err = l.askVersions(ctx)
 	return l, err
+}
+
+func (l *Lab) askVersions(ctx context.Context) ([]string, error) {
+	broker, err := l.node.Ctl(ctx, "version")
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close(ctx)
+	var database string
+	if err := c.QueryRow(ctx, "SHOW server_version").Scan(&database); err != nil {
+		return nil, fmt.Errorf("ask PostgreSQL for its version: %w", err)
+	}
+	database, _, _ = strings.Cut(database, " ")
+	return []string{"RabbitMQ " + broker, "PostgreSQL " + database, runtime.Version()}, nil
+}
+
+// connect connects with the database, not through the line of the servers.
+func (l *Lab) connect(ctx context.Context) (*pgx.Conn, error) {
+	c, err := pgx.Connect(ctx, l.database.URL())
+	if err != nil {
+		return nil, errors.New("no connection with PostgreSQL") // the error may show the password
+	}
+	return c, nil
 }
 
 // startNode starts the broker.
@@ -127,9 +159,9 @@ func (l *Lab) secrets() []string {
 
 // newDatabase makes an empty database, and returns its URL behind the line of the store.
 func (l *Lab) newDatabase(ctx context.Context) (string, error) {
-	c, err := pgx.Connect(ctx, l.database.URL())
+	c, err := l.connect(ctx)
 	if err != nil {
-		return "", errors.New("make database: no connection with PostgreSQL") // the error may show the password
+		return "", fmt.Errorf("make database: %w", err)
 	}
 	defer c.Close(ctx)
 	l.runs++

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -70,8 +69,8 @@ type run struct {
 	total    time.Duration
 
 	databaseURL string
-	random      bool     // chance has made the schedule
-	logOffset   int64    // where the broker's log was at the beginning
+	random      bool // chance has made the schedule
+	logs        []log
 	names       []string // of the servers
 	servers     map[string]*server
 	guests      *server      // callers in a process of their own; nil if there are none
@@ -137,7 +136,7 @@ func (r *run) about(steps []Step) history.Run {
 	return history.Run{
 		Scenario: r.scenario.Name, Seed: r.lab.config.Seed, Callers: r.lab.config.Callers, Servers: r.serverNames(),
 		Store: r.store(), Promise: r.promise(), Accounts: accounts, Opening: opening, Schedule: schedule,
-		Versions: []string{runtime.Version()}, Command: r.lab.config.Server,
+		Versions: r.lab.versions, Command: r.lab.config.Server,
 		Allowed: history.Allowed{
 			Recovery: cmp.Or(r.scenario.Recovery, recovery), Lateness: cmp.Or(r.scenario.Lateness, lateness),
 			Memory: 512 << 20, NoReconnect: r.scenario.Steady, Amplification: cmp.Or(r.scenario.Amplification, amplification), DialsASecond: float64(20 * (2 + 2*r.serverCount())),
@@ -170,9 +169,7 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	length := r.scenario.length()
 	r.total = warmUp + length + quiet
 	r.names = r.serverNames()
-	if info, err := os.Stat(r.lab.node.Log()); err == nil {
-		r.logOffset = info.Size()
-	}
+	r.logs = []log{newLog("broker.log", r.lab.node.Log()), newLog("postgres.log", r.lab.database.Log())}
 	before := ownStock()
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.startServers(ctx); err != nil {

@@ -122,7 +122,7 @@ func TestEachFaultOnce(t *testing.T) {
 // filed checks what a run leaves to those who look for what went wrong.
 func filed(t *testing.T, r *scenario.Result) {
 	t.Helper()
-	for _, name := range []string{"history.jsonl", "broker.log", "server-1/server.log", "guests/life-1.jsonl"} {
+	for _, name := range []string{"history.jsonl", "broker.log", "postgres.log", "server-1/server.log", "guests/life-1.jsonl"} {
 		if info, err := os.Stat(filepath.Join(r.Dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v, or it is empty", name, err)
 		}

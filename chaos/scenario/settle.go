@@ -141,11 +141,10 @@ func (r *run) scan() error {
 	if err := r.history.Flush(); err != nil {
 		return fmt.Errorf("write history: %w", err)
 	}
-	broker, err := r.brokerLog()
+	logs, err := r.serverLogs()
 	if err != nil {
 		return err
 	}
-	logs := []string{broker}
 	for _, name := range r.names {
 		logs = append(logs, r.servers[name].command.Log)
 	}
@@ -199,24 +198,45 @@ func (r *run) hide(text string) string {
 	return text
 }
 
-// brokerLog copies what the broker has said since the run began.
-func (r *run) brokerLog() (string, error) {
-	src, err := os.Open(r.lab.node.Log())
+// serverLogs copies what the broker and the database have said since the run began.
+func (r *run) serverLogs() (copies []string, err error) {
+	for _, l := range r.logs {
+		to := filepath.Join(r.dir, l.name)
+		if err := copyFrom(l.path, l.offset, to); err != nil {
+			return nil, fmt.Errorf("copy logs: %w", err)
+		}
+		copies = append(copies, to)
+	}
+	return copies, nil
+}
+
+// A log is that of a server that serves several runs.
+type log struct {
+	name, path string
+	offset     int64 // where it was when the run began
+}
+
+func newLog(name, path string) log {
+	info, err := os.Stat(path)
 	if err != nil {
-		return "", fmt.Errorf("copy the broker's log: %w", err)
+		return log{name, path, 0}
+	}
+	return log{name, path, info.Size()}
+}
+
+func copyFrom(path string, offset int64, to string) error {
+	src, err := os.Open(path)
+	if err != nil {
+		return err
 	}
 	defer src.Close()
-	if _, err := src.Seek(r.logOffset, io.SeekStart); err != nil {
-		return "", fmt.Errorf("copy the broker's log: %w", err)
+	if _, err := src.Seek(offset, io.SeekStart); err != nil {
+		return err
 	}
-	path := filepath.Join(r.dir, "broker.log")
-	dst, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return "", fmt.Errorf("copy the broker's log: %w", err)
+		return err
 	}
-	defer dst.Close()
-	if _, err := io.Copy(dst, src); err != nil {
-		return "", fmt.Errorf("copy the broker's log: %w", err)
-	}
-	return path, nil
+	_, err = io.Copy(dst, src)
+	return errors.Join(err, dst.Close())
 }
