@@ -109,6 +109,32 @@ func TestDurable(t *testing.T) {
 	})
 }
 
+// A no for the moment is not the last word on a request that was to wait in the queue: it may come back there, if its
+// acknowledgement is lost.
+func TestRefusedForTheMoment(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		code rpc.Code
+		opts []client.CallOption
+		want rpc.Execution
+	}{
+		{"direct", rpc.Unavailable, nil, rpc.ExecutedNo},
+		{"durable", rpc.Unavailable, []client.CallOption{client.Durable()}, rpc.ExecutedUnknown},
+		{"durable, for good", rpc.InvalidArgument, []client.CallOption{client.Durable()}, rpc.ExecutedNo},
+		{"durable, at most once: no server starts it again", rpc.Unavailable, []client.CallOption{client.Durable(), client.AtMostOnce()}, rpc.ExecutedNo},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.serve(r.broker.Connector("server"), func(context.Context, int) (int, error) {
+					return 0, rpc.Errorf(c.code, "not now").WithExecuted(rpc.ExecutedNo)
+				})
+				_, err := client.Call(t.Context(), r.client, double, 1, append(c.opts, client.WithoutRetry())...)
+				check(t, err, c.code, c.want)
+			})
+		})
+	}
+}
+
 func TestDurableRefusals(t *testing.T) {
 	t.Run("no such service", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, r *rig) {

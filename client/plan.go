@@ -77,6 +77,7 @@ type plan struct {
 
 	bounce  bool       // the last attempt bounced: whoever serves the queue has no room
 	bounces int        // so far
+	kept    bool       // the last attempt was to wait in the queue, and may come back there
 	maybe   bool       // an attempt may have been executed, or may still be
 	tries   int        // retries so far
 	last    error      // why the last attempt failed; each is a case of unavailable
@@ -172,6 +173,7 @@ func (p *plan) publish(known presence) step {
 	case known == busy:
 		s.mode = wire.Queued
 	}
+	p.kept = s.mode != wire.Direct
 	return s
 }
 
@@ -202,8 +204,13 @@ func (p *plan) patiently(s step) step {
 
 // refused decides after a no of the server, or of the broker: a retry, if it may help, is safe, and within the budget.
 // The call ID stays the same: what was executed is not executed again, but gives the same answer.
+//
+// A server's no for the moment is not the last word on a request that was to wait in the queue. The broker does not confirm
+// acknowledgements: if that of the refused request is lost, with the server's session or with the broker, the request comes back,
+// and the next server may have no reason to refuse it. One that is to be executed at most once it does refuse then.
 func (p *plan) refused(e *rpc.Error) step {
-	if e.Executed == rpc.ExecutedUnknown {
+	back := e.Remote && e.Code.Retryable() && p.kept && !p.once
+	if e.Executed == rpc.ExecutedUnknown || back {
 		p.maybe = true
 	}
 	safe := e.Executed == rpc.ExecutedNo || e.Executed == rpc.ExecutedUnknown && !p.once

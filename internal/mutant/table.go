@@ -112,6 +112,14 @@ var All = []Mutant{
 		},
 	},
 	{
+		Name: "refusal-may-come-back", Guard: "a no for the moment is not the last word on a request that was to wait in the queue", Breaks: "I4",
+		Edits: []Edit{
+			{"client/plan.go", `	back := e.Remote && e.Code.Retryable() && p.kept && !p.once
+`, `	back := false
+`},
+		},
+	},
+	{
 		Name: "once-client", Guard: "the client sends a call no second time that is to be executed at most once", Breaks: "I5",
 		Edits: []Edit{
 			{"client/plan.go", `	if p.once {

@@ -110,10 +110,9 @@ func effectWasAskedFor(w *world) (f found) {
 	return f
 }
 
-// noMeansNo: what a call was told not to have executed has no effect through that call. Two cases are left out: a request
-// that was delivered twice without being marked, and answered twice; and a request that was refused, and whose
-// acknowledgement was lost with the session: it is delivered again, and may then be executed. Acknowledgements are not confirmed,
-// so that no order of the two helps.
+// noMeansNo: what a call was told not to have executed has no effect through that call. Two cases are left out: a request that was
+// delivered twice without being marked, and answered twice; and the misuse of an ID, which came back and was given to a server
+// that does not know that the ID is taken, since their memories are not shared.
 func noMeansNo(w *world) (f found) {
 	denied := make(map[int]*outcome)
 	for _, o := range w.outcomes {
@@ -123,7 +122,9 @@ func noMeansNo(w *world) (f found) {
 	}
 	for k, g := range w.groups() {
 		for _, x := range g.runs {
-			if o := denied[x.ask]; o != nil && !x.redelivered && !w.doubled {
+			o := denied[x.ask]
+			misuse := o != nil && x.redelivered && w.plan.memory < claims && rpc.CodeOf(o.err) == rpc.InvalidArgument
+			if o != nil && !misuse && !w.doubled {
 				f.add("I4: %v was told that it was not executed, and run %d had an effect", o.ask, x.n)
 			}
 			for _, o := range g.asks { // a shared store knows that somebody was at it before
