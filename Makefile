@@ -19,9 +19,9 @@ test: ## run all tests, on real servers that they start and end themselves
 	$(if $(race),,@echo "no C compiler: testing without the race detector")
 	go test $(race) -short -p 2 -timeout 5m ./...
 
-chaos: build ## run the catalogue of faults, each point where a server can die, and runs in which a guard is missing
-	scripts/install rabbitmq-server postgresql nftables iproute2
-	RABBITRPC_LONG=1 go test -p 1 -timeout 10m -run 'AtEachPoint|Trials|Guards' ./internal/endtoend ./chaos/scenario
+chaos: build ## run the catalogue of faults, each point where a server can die, runs in which a guard is missing, and a server in Python
+	scripts/install rabbitmq-server postgresql python3-pika python3-psycopg2 nftables iproute2
+	RABBITRPC_LONG=1 go test -p 1 -timeout 10m -run 'AtEachPoint|Trials|Guards|Python' ./internal/endtoend ./chaos/scenario
 	bin/rabbitrpc chaos run all
 
 soak: build ## break all at random for an hour

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,28 +26,24 @@ type record struct {
 	Balances  []int64    `json:"balances,omitempty"`
 }
 
-// A Writer writes a history to a file, and keeps it.
+// A Writer writes a history to a file, and keeps nothing of it in memory, however long the run.
 type Writer struct {
 	start time.Time
+	hasty bool // each line is written at once
 
 	mu   sync.Mutex // guards what follows
 	file *os.File
 	buf  *bufio.Writer
 	json *json.Encoder
-	all  History
 	err  error // the first
-
-	hasty bool // each line is written at once, and not kept
 }
 
 // Create makes the file, which must not exist, and starts the clock of the run.
 func Create(path string, r Run) (*Writer, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	w, err := newWriter(path, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("create history: %w", err)
 	}
-	w := &Writer{start: time.Now(), file: f, buf: bufio.NewWriterSize(f, 1<<16)}
-	w.json = json.NewEncoder(w.buf)
 	r.Started = w.start
 	w.add(record{Run: &r})
 	return w, nil
@@ -55,14 +52,22 @@ func Create(path string, r Run) (*Writer, error) {
 // Join makes a file for a part of a run that began at start: that of a process that may be killed. Each line is written at
 // once.
 func Join(path string, start time.Time) (*Writer, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	now := time.Now() // with the monotonic clock, that start may not have
+	w, err := newWriter(path, now.Add(-now.Sub(start)))
 	if err != nil {
 		return nil, fmt.Errorf("join history: %w", err)
 	}
-	now := time.Now() // with the monotonic clock, that start may not have
-	w := &Writer{start: now.Add(-now.Sub(start)), file: f, buf: bufio.NewWriter(f), hasty: true}
-	w.json = json.NewEncoder(w.buf)
+	w.hasty = true
 	return w, nil
+}
+
+func newWriter(path string, start time.Time) (*Writer, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // to read: see Close
+	if err != nil {
+		return nil, err
+	}
+	buf := bufio.NewWriterSize(f, 1<<16)
+	return &Writer{start: start, file: f, buf: buf, json: json.NewEncoder(buf)}, nil
 }
 
 // Start returns when the run began.
@@ -104,8 +109,6 @@ func (w *Writer) add(r record) {
 	err := w.json.Encode(r)
 	if w.hasty {
 		err = errors.Join(err, w.buf.Flush())
-	} else {
-		w.all.add(r)
 	}
 	if err != nil && w.err == nil {
 		w.err = err
@@ -119,19 +122,18 @@ func (w *Writer) Flush() error {
 	return w.buf.Flush()
 }
 
-// Close completes the file and returns all that was written. The error tells that the file is not complete.
+// Close completes the file and returns all that is in it. The error tells that it is not complete.
 func (w *Writer) Close() (*History, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, err := range [...]error{w.buf.Flush(), w.file.Close()} {
-		if err != nil && w.err == nil {
-			w.err = err
-		}
+	defer w.file.Close()
+	if err := cmp.Or(w.err, w.buf.Flush()); err != nil {
+		return nil, fmt.Errorf("write history: %w", err)
 	}
-	if w.err != nil {
-		return &w.all, fmt.Errorf("write history: %w", w.err)
+	if _, err := w.file.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
 	}
-	return &w.all, nil
+	return Read(w.file)
 }
 
 // Read reads what a Writer has written. A last line that is not complete, of a run that was killed, is left out.

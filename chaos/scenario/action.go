@@ -58,7 +58,11 @@ func lives(target string, of func(r *run, target string) process) []action {
 		}},
 		{target, "freeze", "SIGSTOP, and SIGCONT afterwards", func(_ context.Context, r *run, t string) (func(context.Context) error, error) {
 			p := of(r, t)
-			return func(context.Context) error { return p.Resume() }, p.Pause()
+			err := p.Pause()
+			if errors.Is(err, chaos.ErrDown) {
+				return nil, err // there is nobody to wake up
+			}
+			return func(context.Context) error { return p.Resume() }, err
 		}},
 	}
 }
@@ -164,7 +168,7 @@ func crash(ctx context.Context, r *run, target string) (func(context.Context) er
 	if err := s.Stop(ctx); err != nil {
 		return s.Start, err
 	}
-	if err := s.live(ctx, fmt.Sprintf("%s=kill@%d", point, 1+r.chance(20))); err != nil {
+	if err := s.startBroken(ctx, fmt.Sprintf("%s=kill@%d", point, 1+r.chance(20))); err != nil {
 		return s.Start, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, crashPatience)
@@ -173,7 +177,8 @@ func crash(ctx context.Context, r *run, target string) (func(context.Context) er
 	case <-s.process().Done():
 		return s.Start, nil
 	case <-ctx.Done():
-		return s.Start, fmt.Errorf("%s has not come to its end at %s", target, point)
+		// It must not come to that after the faults.
+		return s.Start, errors.Join(fmt.Errorf("%s has not come to %q: is it built with this library?", target, point), s.Kill())
 	}
 }
 
@@ -187,10 +192,7 @@ const crashPatience = 10 * time.Second
 // drain ends a server as its supervisor would, and wants it to have ended well.
 func drain(ctx context.Context, r *run, target string) (func(context.Context) error, error) {
 	s := r.servers[target]
-	if err := s.Stop(ctx); err != nil {
-		return s.Start, err
-	}
-	return s.Start, s.process().Wait(ctx)
+	return s.Start, s.drain(ctx)
 }
 
 var userActions = []action{

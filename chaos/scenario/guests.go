@@ -27,13 +27,13 @@ const guestsName = "guests"
 
 // newGuests prepares the process.
 func (r *run) newGuests() (*server, error) {
-	line, err := chaos.NewProxy(r.lab.brokerURL())
-	if err != nil {
-		return nil, err
-	}
 	dir := filepath.Join(r.dir, guestsName)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start %s: %w", guestsName, err)
+	}
+	line, err := chaos.NewProxy(r.lab.brokerURL())
+	if err != nil {
+		return nil, err
 	}
 	return &server{name: guestsName, line: line, command: chaos.Command{
 		Args: r.lab.config.Guests,
@@ -78,7 +78,7 @@ func Guests(ctx context.Context) error {
 		return err
 	}
 	l, err := newLoad(m, guestsName, &load{
-		service: os.Getenv("CHAOS_SERVICE"), accounts: accounts, thinking: 10 * time.Millisecond, history: w, mortal: true,
+		service: os.Getenv("CHAOS_SERVICE"), thinking: 10 * time.Millisecond, history: w, mortal: true,
 	})
 	if err != nil {
 		return err

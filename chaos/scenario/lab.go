@@ -23,7 +23,7 @@ type Config struct {
 	Callers int
 	Servers int
 	Store   string        // of the servers' memory, one of bank.Stores
-	Pace    time.Duration // how long a caller waits between two calls, on average
+	Pace    time.Duration // how long a caller waits between two calls, on average; may be zero
 
 	// Server is the command of a server. It is told what to do by its environment, see docs/chaos.md.
 	Server []string
@@ -103,24 +103,30 @@ func (l *Lab) connect(ctx context.Context) (*pgx.Conn, error) {
 	return c, nil
 }
 
-// startNode starts the broker.
-func (l *Lab) startNode(ctx context.Context, opts ...chaos.Option) (err error) {
-	if l.node, err = chaos.StartNode(ctx, opts...); err != nil {
+// startNode starts the broker, in place of the one that there may be.
+func (l *Lab) startNode(ctx context.Context, opts ...chaos.Option) error {
+	n, err := chaos.StartNode(ctx, opts...)
+	if err != nil {
 		return err
 	}
-	if err := l.node.AddUser(ctx, brokerUser, l.password); err != nil {
+	before := l.node
+	l.node = n
+	if before != nil {
+		if err := before.Close(); err != nil {
+			return err
+		}
+	}
+	if err := n.AddUser(ctx, brokerUser, l.password); err != nil {
 		return err
 	}
 	return l.grant(ctx)
 }
 
-// move makes sure that the broker is where a scenario needs it: with it packets are only dropped where they are nobody else's.
+// move makes sure that the broker is where a scenario needs it: packets are only dropped where they are nobody else's. Where
+// there can be no namespace, it stays where it is, for the scenarios that need none.
 func (l *Lab) move(ctx context.Context, s Scenario) error {
 	if !s.Packets || l.node.Proxy() != nil {
 		return nil
-	}
-	if err := l.node.Close(); err != nil {
-		return err
 	}
 	return l.startNode(ctx, chaos.InNamespace())
 }

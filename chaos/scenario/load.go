@@ -29,7 +29,6 @@ const (
 // A load is the callers: they move money, read, and set registers, ask again, and do what they must not.
 type load struct {
 	service  string
-	accounts int
 	thinking time.Duration // of a caller between two calls, on average
 	patient  bool          // all calls wait for servers, and nobody misuses an ID
 	once     bool          // the servers' memory survives them: it must know an ID that is misused
@@ -91,7 +90,7 @@ func (c *caller) run(ctx, load context.Context) {
 	for load.Err() == nil {
 		c.n++
 		c.next(ctx)
-		wait(load, rand.N(2*c.thinking))
+		wait(load, rand.N(2*c.thinking+1))
 	}
 }
 
@@ -136,8 +135,8 @@ func (c *caller) remember(a asked, out history.Outcome) {
 func (c *caller) tag() string { return fmt.Sprintf("%s.%d", c.name, c.n) }
 
 func (c *caller) move(tag string) bank.Move {
-	from := c.random.IntN(c.accounts)
-	to := (from + 1 + c.random.IntN(c.accounts-1)) % c.accounts
+	from := c.random.IntN(accounts)
+	to := (from + 1 + c.random.IntN(accounts-1)) % accounts
 	return bank.Move{Tag: tag, From: from, To: to, Amount: 1 + c.random.Int64N(maxAmount)}
 }
 

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,7 +12,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/chaos/history"
 )
 
-const healLimit = 90 * time.Second // of one fault: a broker takes seconds to boot
+const stepLimit = 90 * time.Second // to break something, and to heal it: a broker takes seconds to boot
 
 // unleash carries out the schedule: each step in its time, on its own. When the faults are over, or ctx is, all are healed; a
 // step that had to wait for another one on the same process comes late then, and is healed at once. The error tells of those
@@ -23,7 +24,7 @@ func (r *run) unleash(ctx context.Context, steps []Step, length time.Duration) e
 	over, cancel := context.WithDeadline(ctx, start.Add(length))
 	defer cancel()
 	for _, s := range steps {
-		if !wait(over, time.Until(start.Add(time.Duration(s.At)))) {
+		if !wait(ctx, time.Until(start.Add(time.Duration(s.At)))) { // not over: the last may come just then
 			break
 		}
 		wg.Go(func() { errs <- r.step(ctx, over, s) })
@@ -31,12 +32,11 @@ func (r *run) unleash(ctx context.Context, steps []Step, length time.Duration) e
 	<-over.Done()
 	wg.Wait()
 	close(errs)
+	var all []error
 	for err := range errs {
-		if err != nil {
-			return err
-		}
+		all = append(all, err)
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 // wait waits, and reports whether ctx let it.
@@ -59,22 +59,24 @@ func (r *run) step(ctx, over context.Context, s Step) error {
 			return nil // interrupted
 		}
 	}
-	f := history.Fault{Name: s.name(), Target: s.Target, Text: s.String(), From: r.history.Since(), Chance: r.random}
+	f := history.Fault{Name: s.name(), Target: s.Target, Text: s.String(), From: r.history.Since(), Chance: s.Chance}
 	r.active.add(s.String())
 	defer r.active.remove(s.String())
-	// Not with the context of the step: what is half broken cannot be healed.
 	begin := r.begin
 	if s.Fault == lineFault {
 		begin = r.spoil
 	}
-	heal, err := begin(context.WithoutCancel(ctx), s)
+	// An interrupt does not end it: what is half broken cannot be healed.
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepLimit)
+	defer cancel()
+	heal, err := begin(limit, s)
 	if err == nil {
 		f.Bites = 1
 		wait(over, time.Duration(s.For))
 	} else {
 		f.Error = err.Error()
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), healLimit)
+	limit, cancel = context.WithTimeout(context.WithoutCancel(ctx), stepLimit)
 	defer cancel()
 	bites, healing := heal(limit)
 	if bites >= 0 {

@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -11,7 +10,7 @@ import (
 
 // A kind of fault that a random schedule is made of. How often it is taken is its weight.
 type kind struct {
-	name     string // as in Mix
+	name     string // target/fault
 	weight   int
 	min, max time.Duration // of how long it lasts
 	line     func(random *rand.Rand) chaos.Fault
@@ -52,14 +51,12 @@ var kinds = []kind{
 
 // random makes a schedule from a seed: the same one each time. A fault begins every second and a half, on average, so that
 // some overlap.
-func random(seed uint64, mix []string, length time.Duration, servers []string) (steps []Step) {
+func random(seed uint64, length time.Duration, servers []string) (steps []Step) {
 	c := rand.New(rand.NewPCG(seed, 0))
 	var bag []int
 	for i, k := range kinds {
-		if mix == nil || mixed(mix, k.name) {
-			for range k.weight {
-				bag = append(bag, i)
-			}
+		for range k.weight {
+			bag = append(bag, i)
 		}
 	}
 	for t := time.Duration(0); ; {
@@ -68,7 +65,7 @@ func random(seed uint64, mix []string, length time.Duration, servers []string) (
 		}
 		k := kinds[bag[c.IntN(len(bag))]]
 		target, fault, _ := strings.Cut(k.name, "/")
-		s := Step{At: Span(t), For: Span(k.min), Target: target, Fault: fault}
+		s := Step{At: Span(t), For: Span(k.min), Target: target, Fault: fault, Chance: true}
 		if k.max > k.min {
 			s.For += Span(c.Int64N(int64(k.max-k.min))) / Span(time.Millisecond) * Span(time.Millisecond)
 		}
@@ -82,29 +79,4 @@ func random(seed uint64, mix []string, length time.Duration, servers []string) (
 		}
 		steps = append(steps, s)
 	}
-}
-
-// mixed reports whether a mix has a kind, by its name or by its target.
-func mixed(mix []string, name string) bool {
-	target, _, _ := strings.Cut(name, "/")
-	for _, m := range mix {
-		if m == name || m == target {
-			return true
-		}
-	}
-	return false
-}
-
-// checkMix says what of a mix there is not.
-func checkMix(mix []string) error {
-	for _, m := range mix {
-		known := false
-		for _, k := range kinds {
-			known = known || mixed([]string{m}, k.name)
-		}
-		if !known {
-			return fmt.Errorf("no kind of fault %q", m)
-		}
-	}
-	return nil
 }

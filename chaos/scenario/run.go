@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,7 +71,6 @@ type run struct {
 	total    time.Duration
 
 	databaseURL string
-	random      bool // chance has made the schedule
 	logs        []log
 	names       []string // of the servers
 	servers     map[string]*server
@@ -96,15 +97,12 @@ func (r *run) chance(n int) int {
 // broken is in the result.
 func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
 	r := &run{
-		lab: l, scenario: s, dir: filepath.Join(l.config.Dir, s.Name), service: bank.Service + "-" + s.Name,
+		lab: l, scenario: s, service: bank.Service + "-" + s.Name,
 		servers: make(map[string]*server), dice: rand.New(rand.NewPCG(l.config.Seed, 1)),
 	}
-	if err := os.Mkdir(r.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("run %s: %w", s.Name, err)
-	}
-	steps := s.Steps
-	if r.random = steps == nil; r.random {
-		steps = random(l.config.Seed, s.Mix, s.length(), r.serverNames())
+	steps := slices.Clone(s.Steps)
+	if steps == nil {
+		steps = random(l.config.Seed, s.length(), r.serverNames())
 	}
 	for _, step := range steps {
 		if err := step.Validate(); err != nil {
@@ -112,19 +110,33 @@ func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
 		}
 	}
 	sortSteps(steps)
-	if err := l.move(ctx, s); err != nil {
+	err := l.move(ctx, s)
+	if err == nil {
+		r.dir, err = makeDir(l.config.Dir, s.Name)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", s.Name, err)
 	}
-	var err error
 	if r.history, err = history.Create(filepath.Join(r.dir, "history.jsonl"), r.about(steps)); err != nil {
 		return nil, err
 	}
-	err = errors.Join(r.all(ctx, steps), r.deleteQueues(context.WithoutCancel(ctx)))
+	err = errors.Join(r.all(ctx, steps), r.deleteQueues(ctx))
 	h, writing := r.history.Close()
 	if err := errors.Join(err, writing); err != nil {
 		return nil, fmt.Errorf("run %s: %w", s.Name, err)
 	}
 	return &Result{Scenario: s, Dir: r.dir, History: h, Verdicts: check.All(h)}, nil
+}
+
+// makeDir makes the folder of a run: the name, and a number if the scenario has been run before.
+func makeDir(in, name string) (string, error) {
+	dir := filepath.Join(in, name)
+	for n := 2; ; n++ {
+		if err := os.Mkdir(dir, 0o700); !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+		dir = filepath.Join(in, fmt.Sprint(name, "-", n))
+	}
 }
 
 // about is what the history says of the run.
@@ -141,7 +153,7 @@ func (r *run) about(steps []Step) history.Run {
 			Recovery: cmp.Or(r.scenario.Recovery, recovery), Lateness: cmp.Or(r.scenario.Lateness, lateness),
 			Memory: 512 << 20, NoReconnect: r.scenario.Steady, Amplification: cmp.Or(r.scenario.Amplification, amplification), DialsASecond: float64(20 * (2 + 2*r.serverCount())),
 		},
-		MustBite: r.scenario.MustBite, MustBeOK: r.scenario.MustBeOK, QueueMust: r.scenario.QueueMust,
+		MustBite: r.scenario.MustBite, MustBeOK: r.scenario.MustBeOK,
 	}
 }
 
@@ -223,12 +235,13 @@ func (r *run) connected(ctx context.Context, steps []Step, length time.Duration)
 // loaded is all that happens while there are callers, and what they find in the end.
 func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length time.Duration) (err error) {
 	r.load, err = newLoad(m, callersName, &load{
-		service: r.service, accounts: accounts, thinking: r.lab.config.Pace, history: r.history,
+		service: r.service, thinking: r.lab.config.Pace, history: r.history,
 		patient: r.scenario.MustBeOK, once: r.promise() == history.ExactlyOnce,
 	})
 	if err != nil {
 		return err
 	}
+	r.start = time.Now()
 	watching, stopWatching := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
@@ -238,18 +251,17 @@ func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length 
 	if err := r.ready(ctx); err != nil {
 		return err
 	}
-	r.start = time.Now()
+	if r.guests != nil {
+		if err := r.guests.Start(ctx); err != nil {
+			return err
+		}
+	}
 	calling, stop := context.WithCancel(ctx)
 	defer stop()
 	var callers sync.WaitGroup
 	for i := range r.lab.config.Callers {
 		c := &caller{load: r.load, name: fmt.Sprint("caller-", i+1), random: rand.New(rand.NewPCG(r.lab.config.Seed, uint64(i+2)))}
 		callers.Go(func() { c.run(ctx, calling) })
-	}
-	if r.guests != nil {
-		if err := r.guests.Start(ctx); err != nil {
-			return err
-		}
 	}
 	r.during("warm up", func() { wait(ctx, warmUp) })
 	r.during("faults", func() { err = r.unleash(ctx, steps, length) })
@@ -258,7 +270,7 @@ func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length 
 		stop()
 		callers.Wait()
 		if r.guests != nil {
-			err = errors.Join(err, r.guests.Stop(ctx), r.takeGuests())
+			err = errors.Join(err, r.guests.drain(ctx), r.takeGuests())
 		}
 	})
 	if err != nil || ctx.Err() != nil {
@@ -309,7 +321,6 @@ func (r *run) startServers(ctx context.Context) (err error) {
 		}
 	}
 	if r.scenario.Guests > 0 {
-		var err error
 		if r.guests, err = r.newGuests(); err != nil {
 			return err
 		}
@@ -341,8 +352,10 @@ func (r *run) close() error {
 	return errors.Join(errs...)
 }
 
-// deleteQueues takes away what the servers have declared, if it is there.
+// deleteQueues takes away what the servers have declared, if it is there, even if the run was interrupted.
 func (r *run) deleteQueues(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+	defer cancel()
 	in, err := r.lab.node.Inventory(ctx)
 	for name := range in.Queues {
 		if strings.HasPrefix(name, r.queue()) {

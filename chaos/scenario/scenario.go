@@ -25,10 +25,8 @@ type Scenario struct {
 	Group string // network, broker, server, client, store, operations, mix
 	About string // the fault, and what callers see of it: a sentence
 
-	// Steps is the schedule. Without one the run makes a random one from its seed, out of what Mix names: faults as
-	// "target/fault", or all.
+	// Steps is the schedule. Without one the run makes a random one from its seed.
 	Steps []Step
-	Mix   []string
 
 	Duration time.Duration   // of the faults; default: as long as the steps take
 	Store    string          // of the servers' memory; default: that of the configuration
@@ -43,10 +41,9 @@ type Scenario struct {
 
 	Amplification float64 // attempts for each call; default 1.25
 
-	MustBite  []string // see history.Happened; "faults" always is
-	Steady    bool     // no session of the callers may be lost
-	MustBeOK  bool     // no call may fail
-	QueueMust int      // messages that stay in the request queue
+	MustBite []string // see history.Happened; each fault must, besides
+	Steady   bool     // no session of the callers may be lost
+	MustBeOK bool     // no call may fail
 }
 
 // MinServers is how many servers the catalogue's schedules name.

@@ -47,7 +47,10 @@ func TestMain(m *testing.M) {
 func openLab(t *testing.T, c scenario.Config) *scenario.Lab {
 	t.Helper()
 	c.Dir, c.Servers, c.Pace = t.TempDir(), 3, 20*time.Millisecond
-	c.Server, c.Guests = []string{os.Args[0], roleServer}, []string{os.Args[0], roleGuests}
+	if c.Server == nil {
+		c.Server = []string{os.Args[0], roleServer}
+	}
+	c.Guests = []string{os.Args[0], roleGuests}
 	c.Log = slog.New(slog.DiscardHandler)
 	lab, err := scenario.OpenLab(t.Context(), c)
 	if err != nil {
@@ -108,6 +111,9 @@ func TestEachFaultOnce(t *testing.T) {
 	next("broker", "memory-alarm", short, nil)
 	next("broker", "close-connections", 0, nil)
 	next("broker", "kill", 0, nil)
+	s.Steps = append(s.Steps, scenario.Step{ // just when the faults end
+		At: scenario.Span(s.Duration), Target: "callers", Fault: "line", Line: chaos.AnyFault{Fault: chaos.Reset{}},
+	})
 	r := run(t, lab, s)
 	for _, what := range []string{"reconnects", "resends", "replays", "lost calls"} {
 		n := r.History.Happened(what)

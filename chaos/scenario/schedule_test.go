@@ -26,9 +26,6 @@ func TestStepsAreValid(t *testing.T) {
 		if !slices.Contains(groups, s.Group) || !strings.Contains(s.About, " ") {
 			t.Errorf("%s: group %q, about %q", s.Name, s.Group, s.About)
 		}
-		if err := checkMix(s.Mix); err != nil {
-			t.Errorf("%s: %v", s.Name, err)
-		}
 		for _, step := range s.Steps {
 			if err := step.Validate(); err != nil {
 				t.Errorf("%s: %v", s.Name, err)
@@ -39,7 +36,7 @@ func TestStepsAreValid(t *testing.T) {
 		}
 	}
 	for seed := range uint64(200) {
-		for _, step := range random(seed, nil, time.Minute, three) {
+		for _, step := range random(seed, time.Minute, three) {
 			if err := step.Validate(); err != nil {
 				t.Errorf("seed %d: %v", seed, err)
 			}
@@ -86,22 +83,17 @@ func TestValidate(t *testing.T) {
 
 // A seed makes the same schedule each time, and another seed another one.
 func TestRandomIsReplayable(t *testing.T) {
-	a, b := random(7, nil, time.Minute, three), random(7, nil, time.Minute, three)
+	a, b := random(7, time.Minute, three), random(7, time.Minute, three)
 	if !reflect.DeepEqual(a, b) || len(a) < 20 {
 		t.Errorf("two schedules of one seed differ, or are empty:\n%v\n%v", a, b)
 	}
-	if reflect.DeepEqual(a, random(8, nil, time.Minute, three)) {
+	if reflect.DeepEqual(a, random(8, time.Minute, three)) {
 		t.Error("two seeds have made the same schedule")
-	}
-	for _, s := range random(7, []string{"store"}, time.Minute, three) {
-		if s.Target != "store" {
-			t.Errorf("%v is in a mix of faults of the store", s)
-		}
 	}
 }
 
 func TestScheduleAsJSON(t *testing.T) {
-	want := append(random(3, nil, 5*time.Minute, three), line(time.Second, "callers", 0, chaos.Impostor{Says: "x"}))
+	want := append(random(3, 5*time.Minute, three), line(time.Second, "callers", 0, chaos.Impostor{Says: "x"}))
 	text, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +112,7 @@ func TestShrink(t *testing.T) {
 	for seed := range uint64(100) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			c := rand.New(rand.NewPCG(seed, 0))
-			steps := random(seed, nil, time.Minute, three)
+			steps := random(seed, time.Minute, three)
 			guilty := map[string]bool{}
 			for range 1 + c.IntN(3) {
 				guilty[fmt.Sprint(steps[c.IntN(len(steps))])] = true
@@ -153,7 +145,7 @@ func TestShrink(t *testing.T) {
 
 // Shrink stops when it may not try again, with what has failed last.
 func TestShrinkIsBounded(t *testing.T) {
-	steps := random(1, nil, time.Minute, three)
+	steps := random(1, time.Minute, three)
 	tries := 0
 	left := Shrink(steps, 5, func([]Step) bool { tries++; return false })
 	if tries != 5 || len(left) != len(steps) {

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,13 +27,13 @@ type server struct {
 
 // newServer prepares a server. What it is told is the contract for servers of users: see docs/chaos.md.
 func (r *run) newServer(name string) (*server, error) {
-	line, err := chaos.NewProxy(r.lab.brokerURL())
-	if err != nil {
-		return nil, err
-	}
 	dir := filepath.Join(r.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	line, err := chaos.NewProxy(r.lab.brokerURL())
+	if err != nil {
+		return nil, err
 	}
 	return &server{name: name, line: line, command: chaos.Command{
 		Args: r.lab.config.Server,
@@ -61,7 +62,18 @@ func quorumLimit(quorum bool) string {
 }
 
 // Start starts the server, unless it runs. It does not wait until it serves.
-func (s *server) Start(ctx context.Context) error { return s.live(ctx, "") }
+func (s *server) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live(ctx, "")
+}
+
+// startBroken is Start with an order to break at a point of the code: see internal/failpoint.
+func (s *server) startBroken(ctx context.Context, failpoint string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live(ctx, failpoint)
+}
 
 // supervise starts the server again whenever it ends by itself, as those do that find no database at their start, until ctx
 // ends.
@@ -76,20 +88,17 @@ func (s *server) supervise(ctx context.Context) {
 			return
 		}
 		s.mu.Lock()
-		wanted := s.wanted
-		s.mu.Unlock()
-		if wanted {
-			_ = s.Start(ctx) // it is tried again
+		if s.wanted {
+			_ = s.live(ctx, "") // it is tried again
 		}
+		s.mu.Unlock()
 	}
 }
 
 const restartAfter = 200 * time.Millisecond
 
-// live is Start with an order to break at a point of the code: see internal/failpoint.
+// live makes the server run. The mutex is held.
 func (s *server) live(ctx context.Context, failpoints string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.wanted = failpoints == ""
 	if s.latest != nil {
 		if s.latest.Alive() {
@@ -123,8 +132,28 @@ func (s *server) last() *chaos.Process {
 	return s.latest
 }
 
-// Stop asks the server to end, and waits for that.
-func (s *server) Stop(ctx context.Context) error { return s.last().Stop(ctx) }
+// stopLimit is how long a server may take to drain: all calls that it has begun are over then.
+const stopLimit = longTimeout + 15*time.Second
+
+// Stop asks the server to end, and waits for that. One that does not is killed, and that is an error.
+func (s *server) Stop(ctx context.Context) error {
+	p := s.last()
+	limit, cancel := context.WithTimeoutCause(ctx, stopLimit, fmt.Errorf("it has not ended %v after SIGTERM", stopLimit))
+	defer cancel()
+	err := p.Stop(limit)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("%s: %w", s.name, err), p.Close())
+	}
+	return err
+}
+
+// drain is Stop, and wants the server to have ended well.
+func (s *server) drain(ctx context.Context) error {
+	if err := s.Stop(ctx); err != nil {
+		return err
+	}
+	return s.process().Wait(ctx)
+}
 
 // Kill ends the server at once.
 func (s *server) Kill() error { return s.last().Kill() }
@@ -149,8 +178,8 @@ func (s *server) ended(ctx context.Context) error {
 	if p.Alive() {
 		return nil
 	}
-	err := p.Wait(ctx)
+	how := cmp.Or(p.Wait(ctx), errors.New("with exit code 0"))
 	b, _ := os.ReadFile(s.command.Log)
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return fmt.Errorf("%s has ended: %w\n%s", s.name, errors.Join(err), strings.Join(lines[max(0, len(lines)-5):], "\n"))
+	return fmt.Errorf("%s has ended: %w\n%s", s.name, how, strings.Join(lines[max(0, len(lines)-5):], "\n"))
 }

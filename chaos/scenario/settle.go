@@ -1,7 +1,7 @@
 package scenario
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func (r *run) read(ctx context.Context) error {
 	return nil
 }
 
-// empty waits until the request queue holds no more than it must, or until all that was in it must have expired.
+// empty waits until the request queue is empty, or until all that was in it must have expired.
 func (r *run) empty(ctx context.Context) error {
 	limit := time.Now().Add(longTimeout + heartbeat)
 	for {
@@ -83,7 +84,7 @@ func (r *run) empty(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if in.Queues[r.queue()] <= r.scenario.QueueMust || time.Now().After(limit) {
+		if in.Queues[r.queue()] == 0 || time.Now().After(limit) {
 			return nil
 		}
 	}
@@ -136,7 +137,7 @@ func openFiles() int {
 	return len(files)
 }
 
-// scan looks in the logs for what must not be there.
+// scan looks in the logs, and in the history, for what must not be there, and counts in the logs what must.
 func (r *run) scan() error {
 	if err := r.history.Flush(); err != nil {
 		return fmt.Errorf("write history: %w", err)
@@ -148,46 +149,65 @@ func (r *run) scan() error {
 	for _, name := range r.names {
 		logs = append(logs, r.servers[name].command.Log)
 	}
-	signs := map[string][]string{
-		"secret":               r.lab.secrets(),
-		"unknown delivery tag": {"unknown delivery tag"},
-		"data race":            {"WARNING: DATA RACE"},
-		"panic":                {"\npanic: ", "\nfatal error: "},
+	if r.guests != nil {
+		logs = append(logs, r.guests.command.Log)
 	}
 	said := make(map[string]int)
 	for _, log := range logs {
-		text, err := os.ReadFile(log)
-		if err != nil {
-			return fmt.Errorf("scan logs: %w", err)
-		}
-		for _, sign := range r.scenario.MustBite {
-			if n := bytes.Count(text, []byte(sign)); n > 0 {
-				said[sign] += n
-			}
+		if err := r.look(log, said); err != nil {
+			return err
 		}
 	}
 	r.history.Inventory(history.Inventory{When: history.InLogs, Count: said})
-	for _, log := range append(logs, filepath.Join(r.dir, "history.jsonl")) {
-		text, err := os.ReadFile(log)
-		if err != nil {
-			return fmt.Errorf("scan logs: %w", err)
-		}
-		for kind, texts := range signs {
-			for _, sign := range texts {
-				if at := bytes.Index(text, []byte(sign)); at >= 0 {
-					r.history.Finding(history.Finding{Kind: kind, Where: filepath.Base(filepath.Dir(log)) + "/" + filepath.Base(log),
-						Text: r.hide(around(text, at))})
-				}
-			}
-		}
-	}
-	return nil
+	return r.look(filepath.Join(r.dir, "history.jsonl"), nil)
 }
 
-// around returns the line at a place of a text, and a little of what follows.
-func around(text []byte, at int) string {
-	from := bytes.LastIndexByte(text[:at+1], '\n') + 1
-	return string(text[from:min(len(text), from+300)])
+// look looks for what must not be in a file, and counts the lines in which something is that must.
+func (r *run) look(path string, said map[string]int) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("scan logs: %w", err)
+	}
+	defer file.Close()
+	secrets := r.lab.secrets()
+	found := make(map[string]bool) // the first of each kind is enough
+	lines := bufio.NewReader(file) // line by line, since a history can be larger than memory
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("scan logs: %w", err)
+		}
+		for _, text := range r.scenario.MustBite {
+			if said != nil && strings.Contains(line, text) {
+				said[text]++
+			}
+		}
+		if kind := suspicion(line, secrets); kind != "" && !found[kind] {
+			found[kind] = true
+			text := r.hide(line)
+			r.history.Finding(history.Finding{Kind: kind, Where: filepath.Base(filepath.Dir(path)) + "/" + filepath.Base(path),
+				Text: text[:min(len(text), 300)]})
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// suspicion is the kind of finding that a line is; empty if it is none.
+func suspicion(line string, secrets []string) string {
+	has := func(text string) bool { return strings.Contains(line, text) }
+	switch {
+	case slices.ContainsFunc(secrets, has):
+		return "secret"
+	case has("unknown delivery tag"):
+		return "unknown delivery tag"
+	case has("WARNING: DATA RACE"):
+		return "data race"
+	case strings.HasPrefix(line, "panic: "), strings.HasPrefix(line, "fatal error: "):
+		return "panic"
+	}
+	return ""
 }
 
 // hide takes the secrets out of what will be shown.

@@ -16,7 +16,8 @@ type Step struct {
 	Target string `json:"target"` // broker, store, service, user, callers, servers, or one of the servers, such as server-2
 	Fault  string `json:"fault"`  // what is done to it, such as kill; "line" for what goes wrong on its way to the broker
 
-	Line chaos.AnyFault `json:"line,omitzero"`
+	Line   chaos.AnyFault `json:"line,omitzero"`
+	Chance bool           `json:"chance,omitzero"` // chance has picked it, and may have picked somebody who was down
 }
 
 // A Span is a duration that JSON shows as in "1.5s".

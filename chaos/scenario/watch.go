@@ -41,7 +41,7 @@ func (r *run) sessions(ctx context.Context, m *conn.Manager) {
 	for s := range m.Watch(ctx) {
 		switch {
 		case s.Phase == conn.Connected:
-			r.history.Session(history.Session{At: r.history.Since(), Process: callersName, Error: r.hide(reason)})
+			r.history.Session(history.Session{At: r.history.Since(), Process: callersName, Error: reason})
 			reason = ""
 		case s.Err != nil && reason == "": // the first is why the session ended, the others are dials
 			reason = s.Err.Error()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,12 @@ func newChaosReplay() *cobra.Command {
 		Long:  chaosReplayHelp,
 		Example: `  rabbitrpc chaos replay ./run/bank
   rabbitrpc chaos replay --shrink ./run/bank`,
-		Args: cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef(cmd, "want the folder of one scenario's run, got %d arguments", len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
@@ -93,12 +99,14 @@ func (f *chaosFlags) of(h *history.History) (scenario.Scenario, error) {
 		}
 	}
 	f.seed, f.callers, f.servers, f.store = h.Run.Seed, h.Run.Callers, len(h.Run.Servers), h.Run.Store
-	f.command = h.Run.Command
+	if ours := len(h.Run.Command) == 3 && slices.Equal(h.Run.Command[1:], bankCommand); !ours { // this program may be elsewhere now
+		f.command = h.Run.Command
+	}
 	return s, nil
 }
 
 // shrink looks for a smaller schedule that fails too.
-func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history.History) error {
+func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history.History) (err error) {
 	s, err := f.of(h)
 	if err != nil {
 		return err
@@ -114,12 +122,15 @@ func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	defer lab.Close()
-	tries := 0
+	defer func() { err = errors.Join(err, lab.Close()) }()
+	tries, smallest := 0, ""
 	least := scenario.Shrink(s.Steps, shrinkTries, func(steps []scenario.Step) bool {
+		if ctx.Err() != nil {
+			return false
+		}
 		tries++
 		try := s
-		try.Name, try.Steps, try.Duration = fmt.Sprint(s.Name, "-", tries), steps, 0
+		try.Steps, try.Duration = steps, 0
 		r, err := lab.Run(ctx, try)
 		switch {
 		case err != nil:
@@ -127,6 +138,7 @@ func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history
 			return false
 		case r.Err() != nil:
 			fmt.Fprintf(errs, "try %d, %d faults: %v\n", tries, len(steps), r.Err())
+			smallest = r.Dir
 			return true
 		}
 		fmt.Fprintf(errs, "try %d, %d faults: passed\n", tries, len(steps))
@@ -134,6 +146,12 @@ func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history
 	})
 	if ctx.Err() != nil {
 		return errInterrupted
+	}
+	switch {
+	case smallest == "":
+		fmt.Fprintf(out, "in %d runs none with fewer faults has failed\n", tries)
+	case f.dir != "":
+		fmt.Fprintf(out, "replay it:          rabbitrpc chaos replay %s\n", smallest)
 	}
 	fmt.Fprintf(out, "%d of %d faults are left:\n", len(least), len(s.Steps))
 	for _, step := range least {

@@ -16,20 +16,21 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/chaos/bank"
 	chaosreport "github.com/rabbitrpc/rabbitrpc/chaos/report"
 	"github.com/rabbitrpc/rabbitrpc/chaos/scenario"
 )
 
-const chaosRunHelp = `Run scenarios one after the other, or groups of them: network, broker, server, store,
-operations, mix, or all. Without an argument it is bank, which breaks all at random.
+const chaosRunHelp = `Run scenarios one after the other, or groups of them: network, broker, server, client,
+store, operations, mix, or all. Without an argument it is bank, which breaks all at random.
 
 It starts a private RabbitMQ and a private PostgreSQL, which have to be installed, not
 running, and the servers. While callers move money and ask again and again, it breaks
 things; then it heals them, lets everybody come to rest, and checks the invariants over
 the history of all calls. What it prints tells what was done, what callers saw, how long
 it took to recover, and which invariants hold. The same is in report.html in the folder of
-the run, with charts. The folder goes away if all is well, unless --dir or --report is given.
+the run, with charts. The folder goes away if all is well, unless --dir names it.
 
 A run in which a fault had no effect is inconclusive, and fails like a broken one. A run
 with the same --seed has the same faults at the same times, though not the same calls.
@@ -148,10 +149,13 @@ func (f *chaosFlags) config() (scenario.Config, error) {
 	case f.server != "":
 		c.Server = []string{"/bin/sh", "-c", "exec " + f.server}
 	default:
-		c.Server = []string{self, "chaos", "bank"}
+		c.Server = append([]string{self}, bankCommand...)
 	}
 	return c, nil
 }
+
+// bankCommand are the arguments with which this program is a server.
+var bankCommand = []string{"chaos", "bank"}
 
 func emptyDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -169,13 +173,16 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 	if err != nil {
 		return err
 	}
-	keep := f.dir != ""
 	defer func() {
-		if !keep && (err == nil || errors.Is(err, errInterrupted)) {
+		switch {
+		case f.dir != "":
+		case err == nil, errors.Is(err, errInterrupted):
 			os.RemoveAll(c.Dir)
+		default:
+			os.Remove(c.Dir) // if nothing has come to be in it
 		}
 	}()
-	p := progress{show: chaosreport.NewProgress(errs, columns(errs))}
+	var p progress
 	c.Watch = p.watch
 	fmt.Fprintf(out, "seed %d; starting a private RabbitMQ and a private PostgreSQL\n", c.Seed)
 	lab, err := scenario.OpenLab(ctx, c)
@@ -185,8 +192,13 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 	defer func() { err = errors.Join(err, lab.Close()) }()
 	var bad []string
 	for _, s := range found {
+		p.show = chaosreport.NewProgress(errs, columns(errs))
 		r, err := lab.Run(ctx, s)
 		p.show.Done()
+		if len(found) > 1 && errors.Is(err, chaos.ErrNoNamespace) {
+			fmt.Fprintf(out, "SKIPPED: %v\n\n", err)
+			continue
+		}
 		if err != nil {
 			return interrupted(ctx, fmt.Errorf("%w; logs are in %s", err, c.Dir))
 		}
