@@ -215,7 +215,8 @@ func (p *process) fail(failed bool) {
 	p.failed = failed
 }
 
-// handle is the handler of all methods. What it does depends on the call, on the attempt, and on how often it was run before.
+// handle is the handler of all methods. What it does depends on the call, on the attempt, and on how often it was run before. A
+// request that comes back finds it in a better mood: what was refused may be executed then.
 func (p *process) handle(ctx context.Context, pay payment) (receipt, error) {
 	r := rpc.RequestOf(ctx)
 	x, before := p.w.bank.start(ctx, r, pay, p.name)
@@ -229,11 +230,11 @@ func (p *process) handle(ctx context.Context, pay payment) (receipt, error) {
 		return receipt{}, err
 	}
 	switch {
-	case does < p.w.plan.refuses && r.Attempt < 4, before > 0 && does < 50 && !x.read && r.Attempt < 4:
+	case does < p.w.plan.refuses && r.Attempt < 4 && !r.Redelivered, before > 0 && does < 50 && !x.read && r.Attempt < 4:
 		return receipt{}, rpc.Errorf(rpc.Aborted, "not now").WithExecuted(rpc.ExecutedNo)
-	case does < p.w.plan.refuses+3:
+	case does >= p.w.plan.refuses && does < p.w.plan.refuses+3:
 		return receipt{}, errors.New("password " + secretOfServer)
-	case does < p.w.plan.refuses+5:
+	case does >= p.w.plan.refuses && does < p.w.plan.refuses+5:
 		panic("handler: " + secretOfServer)
 	}
 	answer := receipt{N: pay.N, ID: r.ID, Client: r.Client, User: r.User, Run: x.n, Life: p.name}
@@ -253,7 +254,7 @@ func (p *process) handle(ctx context.Context, pay payment) (receipt, error) {
 	if err := p.hit("effect"); err != nil {
 		return receipt{}, err
 	}
-	if does < p.w.plan.refuses+8 {
+	if does >= p.w.plan.refuses && does < p.w.plan.refuses+8 {
 		return receipt{}, errors.New("password " + secretOfServer)
 	}
 	return answer, nil
