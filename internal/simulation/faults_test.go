@@ -25,12 +25,18 @@ const (
 // harms reports whether the fault makes no sense with a memory.
 func (k faultKind) harms(m memory) bool { return k.kinds == twice && m == none }
 
-const storeFails = 0 // in the table
+const storeFails, acksLost = 0, 1 // in the table
 
 var faults = []faultKind{
 	{name: "store fails for all, for long", broker: func(w *world, f fault) {
 		w.each(func(p *process) { p.fail(true) })
 		w.later.Go(func() { time.Sleep(f.d * 10); w.each(func(p *process) { p.fail(false) }) })
+	}},
+	{name: "all servers lose acknowledgements, again and again", broker: func(w *world, f fault) {
+		for range 20 {
+			w.each(func(p *process) { p.conn.Fail(conntest.LoseAck(1)) })
+			time.Sleep(f.d / 10)
+		}
 	}},
 	{name: "client loses its session", client: func(_ *world, c *caller, _ fault) { c.connector().Lose() }},
 	clientMeets("lose before publish", func(f fault) conntest.Fault { return conntest.LoseBeforePublish(f.n) }),

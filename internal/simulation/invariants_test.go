@@ -111,8 +111,8 @@ func effectWasAskedFor(w *world) (f found) {
 }
 
 // noMeansNo: what a call was told not to have executed has no effect through that call. Two cases are left out: a request that was
-// delivered twice without being marked, and answered twice; and the misuse of an ID, which came back and was given to a server
-// that does not know that the ID is taken, since their memories are not shared.
+// delivered twice without being marked, and answered twice; and the misuse of an ID, which came back when the ID was not taken any
+// more, or to a server that does not know that it is.
 func noMeansNo(w *world) (f found) {
 	denied := make(map[int]*outcome)
 	for _, o := range w.outcomes {
@@ -123,7 +123,7 @@ func noMeansNo(w *world) (f found) {
 	for k, g := range w.groups() {
 		for _, x := range g.runs {
 			o := denied[x.ask]
-			misuse := o != nil && x.redelivered && w.plan.memory < claims && rpc.CodeOf(o.err) == rpc.InvalidArgument
+			misuse := o != nil && x.redelivered && rpc.CodeOf(o.err) == rpc.InvalidArgument
 			if o != nil && !misuse && !w.doubled {
 				f.add("I4: %v was told that it was not executed, and run %d had an effect", o.ask, x.n)
 			}

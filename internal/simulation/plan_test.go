@@ -119,6 +119,10 @@ func newPlan(seed uint64) *plan {
 		p.flood(random)
 		return p.numbered()
 	}
+	if random.IntN(20) == 0 {
+		p.comeBack()
+		return p.numbered()
+	}
 	few := random.IntN(6) + 2
 	var kinds []int // a world has few kinds of faults, so that they meet
 	for range few {
@@ -161,6 +165,19 @@ func (p *plan) flood(random *rand.Rand) {
 		p.callers = append(p.callers, []*ask{a})
 	}
 	p.faults = []fault{{kind: storeFails, d: 400 * time.Millisecond}, {at: 3 * time.Second, kind: storeFails}}
+}
+
+// comeBack makes it a world in which servers refuse requests, and get them again.
+func (p *plan) comeBack() {
+	p.refuses = 50
+	for _, c := range p.callers {
+		for _, a := range c {
+			a.durable, a.once, a.noRetry = true, false, !a.patient
+		}
+	}
+	for range 3 {
+		p.faults = append(p.faults, fault{at: 10 * time.Millisecond, kind: acksLost, d: 200 * time.Millisecond})
+	}
 }
 
 func newAsk(random *rand.Rand, n, client int) *ask {
