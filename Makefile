@@ -4,7 +4,7 @@ race := $(if $(shell command -v $${CC:-gcc}),-race)
 .PHONY: help build test test-long chaos chaos-cluster soak demo check fmt clean install-broker install-postgres
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/rabbitrpc
 	go build -o bin/rabbitrpc ./cmd/rabbitrpc
