@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -69,6 +70,10 @@ func setup(e *testscript.Env, broker string) error {
 		return err
 	}
 	if err := os.Symlink(self, filepath.Join(bin, "rabbitrpc")); err != nil {
+		return err
+	}
+	// PostgreSQL, which root starts as another user, makes a folder in the one for temporary files.
+	if err := errors.Join(os.Chmod(filepath.Dir(e.WorkDir), 0o711), os.Chmod(e.Getenv("TMPDIR"), 0o1777)); err != nil {
 		return err
 	}
 	u, err := url.Parse(broker)
