@@ -169,8 +169,8 @@ type Entry struct {
 	Amount int64  `json:"amount"`
 }
 
-// A Finding is something that must not be, found in a log or an error: Kind is "secret", "unknown delivery tag", "panic" or
-// "data race".
+// A Finding is something that must not be, found in a log or an error: Kind is "secret", "unknown delivery tag", "panic",
+// "data race" or "bad end", of a server that was asked to end.
 type Finding struct {
 	Kind  string `json:"kind"`
 	Where string `json:"where"`

@@ -169,7 +169,7 @@ var mixes = []Scenario{
 	{Name: "bank", Group: "mix", About: "Servers are killed, frozen and drained, the broker too, connections cut and half-open, PostgreSQL killed: money is conserved, and no effect lost or doubled",
 		Duration: 30 * second, MustBite: []string{"reconnects", "resends", "replays"}, Recovery: 15 * second, Amplification: 1.1},
 	{Name: "bank-lru", Group: "mix", About: "The same with the default memory: effects may happen twice, and all else holds", Store: bank.StoreLRU,
-		Duration: 30 * second, MustBite: []string{"reconnects", "resends"}, Recovery: 15 * second},
+		Duration: 15 * second, MustBite: []string{"resends"}, Recovery: 15 * second},
 }
 
 var clients = []Scenario{

@@ -330,11 +330,12 @@ func (r *run) startServers(ctx context.Context) (err error) {
 
 // stopServers ends the servers in good order, and their lines.
 func (r *run) stopServers(ctx context.Context) error {
-	var errs []error
 	for _, name := range r.names {
-		errs = append(errs, r.servers[name].Stop(ctx))
+		if err := r.servers[name].drain(ctx); err != nil {
+			r.history.Finding(history.Finding{Kind: "bad end", Where: name, Text: err.Error()})
+		}
 	}
-	return errors.Join(append(errs, r.close())...)
+	return r.close()
 }
 
 // close ends the servers and the lines. More calls do nothing.

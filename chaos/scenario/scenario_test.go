@@ -167,3 +167,24 @@ func TestServerThatCannotServe(t *testing.T) {
 		t.Errorf("got %v, want what the server said", err)
 	}
 }
+
+// A server that was asked to end, and does not end well, is found out.
+func TestBadEnd(t *testing.T) {
+	long(t)
+	const script = `"$0" server & trap 'kill -TERM $!; wait $!; exit 3' TERM; wait $!`
+	lab, err := scenario.OpenLab(t.Context(), scenario.Config{
+		Dir: t.TempDir(), Seed: 1, Callers: 2, Servers: 1, Store: bank.StoreLRU, Pace: 20 * time.Millisecond,
+		Log: slog.New(slog.DiscardHandler), Server: []string{"/bin/sh", "-c", script, os.Args[0]},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	r, err := lab.Run(t.Context(), scenario.Scenario{Name: "bad-end", Steps: lines("callers", chaos.Reset{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Err() == nil || len(r.History.Findings) != 1 || r.History.Findings[0].Kind != "bad end" {
+		t.Errorf("got %v, %+v, want one bad end", r.Err(), r.History.Findings)
+	}
+}
