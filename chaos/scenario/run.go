@@ -72,7 +72,8 @@ type run struct {
 
 	databaseURL string
 	logs        []log
-	names       []string // of the servers
+	queues      map[string]int // of the broker when it was looked at last, with their messages
+	names       []string       // of the servers
 	servers     map[string]*server
 	guests      *server      // callers in a process of their own; nil if there are none
 	line        *chaos.Proxy // of the callers
@@ -187,6 +188,10 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	if err := r.startServers(ctx); err != nil {
 		return err
 	}
+	running, err := r.consumers(ctx)
+	if err != nil {
+		return err
+	}
 	supervised, stopSupervising := context.WithCancel(ctx)
 	var supervisors sync.WaitGroup
 	defer supervisors.Wait()
@@ -194,19 +199,12 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	for _, s := range r.servers {
 		supervisors.Go(func() { s.supervise(supervised) })
 	}
-	running, queues, err := r.brokerStock(ctx)
-	if err != nil {
-		return err
-	}
 	maps.Copy(before, running)
-	r.history.Inventory(history.Inventory{When: "baseline", Count: before, Messages: queues})
+	r.history.Inventory(history.Inventory{When: "baseline", Count: before, Messages: r.queues})
 	if err := r.connected(ctx, steps, length); err != nil {
 		return err
 	}
-	after, err := settled(ctx, before, func() (now stock, err error) {
-		now, queues, err = r.brokerStock(ctx)
-		return now, err
-	})
+	after, err := settled(ctx, before, func() (stock, error) { return r.brokerStock(ctx) })
 	if err != nil {
 		return err
 	}
@@ -217,7 +215,7 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	}
 	own, _ := settled(ctx, before, func() (stock, error) { return ownStock(), nil })
 	maps.Copy(after, own)
-	r.history.Inventory(history.Inventory{When: "end", Count: after, Messages: queues})
+	r.history.Inventory(history.Inventory{When: "end", Count: after, Messages: r.queues})
 	return r.scan()
 }
 
@@ -325,7 +323,7 @@ func (r *run) startServers(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return r.consumers(ctx)
+	return nil
 }
 
 // stopServers ends the servers in good order, and their lines.
@@ -357,13 +355,13 @@ func (r *run) close() error {
 func (r *run) deleteQueues(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
-	in, err := r.lab.node.Inventory(ctx)
-	for name := range in.Queues {
+	var errs []error
+	for name := range r.queues {
 		if strings.HasPrefix(name, r.queue()) {
-			err = errors.Join(err, r.lab.node.DeleteQueue(ctx, name))
+			errs = append(errs, r.lab.node.DeleteQueue(ctx, name))
 		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // hangUp ends the callers' client and connection.

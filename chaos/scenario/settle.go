@@ -19,21 +19,21 @@ import (
 )
 
 // consumers waits until each server consumes, for those that say it in the broker: all do.
-func (r *run) consumers(ctx context.Context) error {
+func (r *run) consumers(ctx context.Context) (stock, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	for {
-		in, err := r.lab.node.Inventory(ctx)
-		if err == nil && in.Consumers >= len(r.names) {
-			return nil
+		now, err := r.brokerStock(ctx)
+		if err == nil && now["consumers"] >= len(r.names) {
+			return now, nil
 		}
 		for _, name := range r.names {
 			if err := r.servers[name].ended(ctx); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if ctx.Err() != nil {
-			return errors.Join(fmt.Errorf("only %d of %d servers take requests after %v", in.Consumers, len(r.names), readyLimit), err)
+			return nil, errors.Join(fmt.Errorf("only %d of %d servers take requests after %v", now["consumers"], len(r.names), readyLimit), err)
 		}
 	}
 }
@@ -97,12 +97,13 @@ type stock map[string]int
 // ownStock counts what this process has.
 func ownStock() stock { return stock{"goroutines": runtime.NumGoroutine(), "files": openFiles()} }
 
-// brokerStock counts what the broker has, and the messages of each queue.
-func (r *run) brokerStock(ctx context.Context) (stock, map[string]int, error) {
+// brokerStock counts what the broker has, and takes note of its queues.
+func (r *run) brokerStock(ctx context.Context) (stock, error) {
 	in, err := r.lab.node.Inventory(ctx)
+	r.queues = in.Queues
 	return stock{
 		"connections": in.Connections, "channels": in.Channels, "consumers": in.Consumers, "queues": len(in.Queues),
-	}, in.Queues, err
+	}, err
 }
 
 // settleLimit is beyond the waits between the dials of those who were refused.
