@@ -49,7 +49,9 @@ func (p place) alone() bool { return strings.HasSuffix(p.name, "@localhost") }
 // only this machine may connect.
 func (p place) erlangFlags() string {
 	ip := "{" + strings.ReplaceAll(p.host, ".", ",") + "}"
-	flags := "-start_epmd false -kernel inet_dist_use_interface " + ip
+	// Erlang/OTP 25 answers a lost connection by ending others, so that no two partitions overlap. With three nodes, and one
+	// that was frozen, that can leave all of them in a minority.
+	flags := "-start_epmd false -kernel prevent_overlapping_partitions false -kernel inet_dist_use_interface " + ip
 	if !p.alone() {
 		flags += " -kernel inet_dist_connect_options [{ip," + ip + "}]"
 	}
