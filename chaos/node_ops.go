@@ -11,7 +11,10 @@ import (
 // nodes. Its queues remain.
 func (n *Node) Drain(ctx context.Context) error {
 	// It fails halfway if a connection ends by itself just then, and goes on from there when it is asked again.
-	return n.eval(ctx, `case catch rabbit_maintenance:drain() of ok -> ok; {'EXIT', {noproc, _}} -> ok = rabbit_maintenance:drain() end`)
+	return n.eval(ctx, `
+Drain = fun F(0) -> ok = rabbit_maintenance:drain();
+	F(More) -> case catch rabbit_maintenance:drain() of ok -> ok; {'EXIT', _} -> F(More - 1) end
+end, Drain(10)`)
 }
 
 // Revive ends maintenance. So does a restart.
