@@ -46,8 +46,8 @@ func (s *steps) Serve(*server.Server, *slog.Logger) (func(), error) { return fun
 // plain is a kind with nothing of its own.
 type plain struct{}
 
-func (*plain) Check() error                         { return nil }
-func (*plain) Methods() []string                    { return []string{"fib"} }
+func (*plain) Check() error                                       { return nil }
+func (*plain) Methods() []string                                  { return []string{"fib"} }
 func (*plain) Serve(*server.Server, *slog.Logger) (func(), error) { return func() {}, nil }
 
 var kinds = config.Kinds{
