@@ -62,6 +62,7 @@ func (w *worker) Serve(s *server.Server, _ *slog.Logger) (func(), error) {
 // rig is a daemon that a test runs.
 type rig struct {
 	t       *testing.T
+	url     string // of the broker
 	path    string // of its configuration
 	daemon  *daemon.Daemon
 	stop    context.CancelFunc
@@ -82,18 +83,23 @@ func (r *rig) write(text string) {
 func (r *rig) load() (*config.Loaded, error) {
 	return config.Load(config.Input{
 		File:    r.path,
-		Environ: []string{"RABBITMQ_URL=" + testbroker.URL(r.t)},
+		Environ: []string{"RABBITMQ_URL=" + r.url},
 		Kinds: config.Kinds{"worker": func() config.Kind {
 			return &worker{release: r.release, open: &r.open}
 		}},
 	})
 }
 
-// start runs a daemon until the test ends. The services in text are to be the test's own.
+// start runs a daemon for the shared broker until the test ends. The services in text are to be the test's own.
 func start(t *testing.T, text string) *rig {
 	t.Helper()
+	return startAt(t, testbroker.URL(t), text)
+}
+
+func startAt(t *testing.T, url, text string) *rig {
+	t.Helper()
 	r := &rig{
-		t: t, path: filepath.Join(t.TempDir(), "c.yaml"), done: make(chan error, 1), hup: make(chan os.Signal, 1),
+		t: t, url: url, path: filepath.Join(t.TempDir(), "c.yaml"), done: make(chan error, 1), hup: make(chan os.Signal, 1),
 		ready: make(chan string, 1), release: make(chan struct{}),
 	}
 	r.write(text)
@@ -124,14 +130,19 @@ func start(t *testing.T, text string) *rig {
 func up(t *testing.T, text string) *rig {
 	t.Helper()
 	r := start(t, text)
+	r.waitReady()
+	return r
+}
+
+func (r *rig) waitReady() {
+	r.t.Helper()
 	select {
 	case <-r.ready:
 	case err := <-r.done:
-		t.Fatalf("it has ended: %v", err)
+		r.t.Fatalf("it has ended: %v", err)
 	case <-time.After(patience):
-		t.Fatal("it is not ready")
+		r.t.Fatal("it is not ready")
 	}
-	return r
 }
 
 // reload has another configuration read, and returns what was logged of it.
