@@ -103,9 +103,7 @@ func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, ne
 	removed := slices.DeleteFunc(d.current(), func(s *service) bool {
 		return slices.ContainsFunc(next, func(c config.Service) bool { return c.Name == s.config.Name })
 	})
-	d.mu.Lock()
-	d.services = services
-	d.mu.Unlock()
+	d.set(services)
 	for _, s := range removed {
 		d.retire(s)
 		s.memory.close(d.Log)
