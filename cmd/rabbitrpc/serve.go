@@ -82,11 +82,13 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 	}
 	level := zap.NewAtomicLevelAt(least)
 	forPeople := c.Log.Format == config.FormatText || c.Log.Format == config.FormatAuto && isTerminal(logs)
+	log := loggerAt(logs, level, forPeople)
+	log.Info("starting", "version", version(), "services", named(c.Services))
 	return daemon.New(daemon.Options{
 		Config:  c,
 		Reload:  load,
 		Reloads: reloads,
-		Log:     loggerAt(logs, level, forPeople),
+		Log:     log,
 		SetLevel: func(name string) {
 			if l, err := parseLevel(name); err == nil {
 				level.SetLevel(l)

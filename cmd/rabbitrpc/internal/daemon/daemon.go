@@ -38,7 +38,8 @@ type Options struct {
 
 // A Daemon serves. Make it with [New].
 type Daemon struct {
-	Options
+	opts       Options
+	log        *slog.Logger
 	config     config.Config // what is in force; New's, then that of the goroutine that reloads
 	fail       context.CancelCauseFunc
 	broker     atomic.Pointer[config.Broker] // for the next dial
@@ -54,7 +55,7 @@ type Daemon struct {
 
 // New makes a daemon. It does no I/O: Run does.
 func New(o Options) *Daemon {
-	d := &Daemon{Options: o, config: o.Config.Config, system: systemd{log: o.Log}}
+	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}}
 	d.broker.Store(&o.Config.Broker)
 	return d
 }
@@ -66,7 +67,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer fail(nil)
 	d.fail = fail
 	b := d.broker.Load()
-	m, err := conn.Open(ctx, string(b.URL), conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.Log),
+	m, err := conn.Open(ctx, string(b.URL), conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.log),
 		conn.WithCredentials(func() (string, string, error) { return d.broker.Load().Credentials() }),
 		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))
 	if err != nil {
@@ -108,7 +109,7 @@ func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) 
 		if err != nil {
 			for _, s := range services {
 				s.close()
-				s.memory.close(d.Log)
+				s.memory.close(d.log)
 			}
 			return nil, err
 		}
@@ -136,7 +137,7 @@ func (d *Daemon) announce(ctx context.Context) bool {
 	}
 	d.ready.Store(true)
 	d.system.say("READY=1", d.status())
-	d.Ready(d.Broker().Addr)
+	d.opts.Ready(d.Broker().Addr)
 	return true
 }
 
@@ -154,7 +155,7 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 			stop = nil
 			d.draining.Store(true)
 			limit := d.drainLimit()
-			d.Log.Info("draining", "limit", limit)
+			d.log.Info("draining", "limit", limit)
 			d.system.say("STOPPING=1", d.status(), extend(limit+closing))
 		case <-ended:
 			return
@@ -166,13 +167,13 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 func (d *Daemon) result() error {
 	var errs []error
 	for _, s := range d.current() {
-		s.memory.close(d.Log)
+		s.memory.close(d.log)
 		if s.err != nil {
 			errs = append(errs, s.failure())
 		}
 	}
 	if len(errs) == 0 {
-		d.Log.Info("drained")
+		d.log.Info("drained")
 	}
 	return errors.Join(errs...)
 }

@@ -29,18 +29,18 @@ func (d *Daemon) build(ctx context.Context, c config.Service, m *memory) (*servi
 	}
 	own := m == nil
 	if own {
-		if m, err = openMemory(ctx, &c.Dedupe, d.Log); err != nil {
+		if m, err = openMemory(ctx, &c.Dedupe, d.log); err != nil {
 			return nil, fmt.Errorf("service %s: open its store: %w", c.Name, err)
 		}
 	}
 	s := &service{config: c, memory: m, done: make(chan struct{})}
-	s.server, err = server.New(d.conn.Load(), c.Name, append(opts, server.WithLogger(d.Log), server.WithStore(m.store))...)
+	s.server, err = server.New(d.conn.Load(), c.Name, append(opts, server.WithLogger(d.log), server.WithStore(m.store))...)
 	if err == nil {
-		s.close, err = c.Own.Serve(s.server, d.Log)
+		s.close, err = c.Own.Serve(s.server, d.log)
 	}
 	if err != nil {
 		if own {
-			m.close(d.Log)
+			m.close(d.log)
 		}
 		return nil, fmt.Errorf("service %s: %w", c.Name, err)
 	}
