@@ -31,7 +31,9 @@ type job struct {
 	received  time.Time
 	keep      bool            // it could not be parked: the broker is to keep it
 	stop      <-chan struct{} // closed when handlers are to stop
+	waited    time.Duration   // for a worker
 	executed  atomic.Bool     // a handler was called
+	handled   atomic.Int64    // nanoseconds in it, if a hook wants to know
 }
 
 type jobKey struct{}
@@ -63,6 +65,8 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { s.work(handling, jobs) })
 	}
 	err := s.serve(ctx, jobs)
+	s.draining.Store(true)
+	defer s.draining.Store(false)
 	close(s.last)
 	giveBack(jobs)
 	return errors.Join(err, s.drain(&workers, stop))
@@ -180,11 +184,13 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 			if consumers, err = s.consume(ctx, session, publisher, sources, jobs); err == nil {
 				s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
 				s.readyOnce.Do(func() { close(s.ready) })
+				s.serving.Store(true)
 			}
 		}
 		if err == nil {
 			err = s.stay(ctx, session, again.C, changed)
 		}
+		s.serving.Store(false)
 		for _, c := range consumers {
 			s.cancel(c)
 		}
