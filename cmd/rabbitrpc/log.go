@@ -13,6 +13,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/rabbitrpc/rabbitrpc/telemetry/tracing"
 )
 
 const logOff = "off"
@@ -21,7 +23,8 @@ func logFlag(cmd *cobra.Command, level *string, normal string) {
 	cmd.Flags().StringVar(level, "log-level", normal, "what to log on stderr: debug, info, warn, error or off")
 }
 
-// newLogger makes a logger that writes to w: for people if that is a terminal, else as JSON.
+// newLogger makes a logger that writes to w: for people if that is a terminal, else as JSON. Lines about a call have the
+// call's ID and its trace, if it is in their context; lines that say the same are bounded.
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	if level == logOff {
 		return slog.New(slog.DiscardHandler), nil
@@ -32,7 +35,7 @@ func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	}
 	core := zapcore.NewCore(newEncoder(isTerminal(w)), zapcore.Lock(lineWriter{w}), least)
 	noStack := zapslog.AddStacktraceAt(math.MaxInt) // of where the log line is: of no use to an operator
-	return slog.New(zapslog.NewHandler(core, noStack)), nil
+	return slog.New(tracing.LogHandler(zapslog.NewHandler(sampled(core), noStack))), nil
 }
 
 func newEncoder(forPeople bool) zapcore.Encoder {

@@ -23,7 +23,8 @@ which a shell shows as 130 or 143.
 
 With --queue it also answers callers that know nothing of this protocol, such as the
 client of RabbitMQ's tutorial 6, on a queue by its name.
-`
+
+` + tracingHelp
 
 type serveFlags struct {
 	url      string
@@ -65,12 +66,17 @@ func (f *serveFlags) run(ctx context.Context, out, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	traces, err := startTracing(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close()
 	m, err := open(ctx, f.url, "rabbitrpc serve", log)
 	if err != nil {
 		return err
 	}
 	defer closeWithin(time.Second, m.Close)
-	opts := []server.Option{server.WithWorkers(f.workers), server.WithDrain(f.drain), server.WithLogger(log)}
+	opts := append(traces.server(), server.WithWorkers(f.workers), server.WithDrain(f.drain), server.WithLogger(log))
 	if f.queue != "" {
 		opts = append(opts, server.WithQueue(f.queue, mathrpc.Fib.Name))
 	}
