@@ -63,6 +63,9 @@ type Server struct {
 	ready     chan struct{}
 	readyOnce sync.Once
 
+	stateMu sync.Mutex // guards state
+	state   State
+
 	outlets            outlets  // for answers whose session has ended
 	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
 }
@@ -108,6 +111,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		ready:   make(chan struct{}),
 		gate:    newGate(),
 		last:    make(chan struct{}),
+		state:   State{Since: time.Now()},
 	}
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor
