@@ -115,7 +115,6 @@ func TestOpenWaitsForTheBroker(t *testing.T) {
 	}
 
 	// Somebody does, later.
-	opened := time.Now()
 	m := open(t, broker.URL(), conn.WithBackgroundDial())
 	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -124,8 +123,6 @@ func TestOpenWaitsForTheBroker(t *testing.T) {
 	}
 	if s := m.State(); s.Phase != conn.Connecting || s.Err == nil || s.Attempt == 0 {
 		t.Errorf("got state %+v, want connecting, with an error and attempts", s)
-	} else if age := s.Since.Sub(opened); age > 50*time.Millisecond {
-		t.Errorf("connecting began %v after the first dial, at attempt %d", age, s.Attempt)
 	}
 	broker.Heal()
 	session(t, m)

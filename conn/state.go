@@ -21,10 +21,10 @@ func (p Phase) String() string { return [...]string{"connecting", "connected", "
 // State is what a [Manager] is doing.
 type State struct {
 	Phase   Phase
-	Addr    string    // of the broker, without credentials, while connected
-	Err     error     // while connecting: why the last session ended or the last dial failed
-	Attempt int       // while connecting: dials that failed in a row
-	Since   time.Time // that it is in this phase
+	Addr    string // of the broker, without credentials, while connected
+	Err     error  // while connecting: why the last session ended or the last dial failed
+	Attempt int    // while connecting: dials that failed in a row
+	Since   time.Time
 }
 
 // State returns the present state.
@@ -53,12 +53,9 @@ func (m *Manager) Watch(ctx context.Context) <-chan State {
 
 // set is the one way to change the state.
 func (m *Manager) set(s State, live *session) {
+	s.Since = time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.Since = m.state.Since
-	if s.Phase != m.state.Phase {
-		s.Since = time.Now()
-	}
 	m.state, m.live = s, live
 	close(m.changed)
 	m.changed = make(chan struct{})
