@@ -134,12 +134,16 @@ func (m *Manager) Close(ctx context.Context) error {
 func (m *Manager) run(ctx context.Context) {
 	defer close(m.done)
 	wait := newBackoff(m.opts.minBackoff, m.opts.maxBackoff)
+	lost := time.Now()
 	for {
 		s := m.connect(ctx, wait)
 		if s == nil {
 			return
 		}
 		born := time.Now()
+		if h := m.opts.hooks.Connected; h != nil {
+			h(time.Since(lost))
+		}
 		m.set(State{Phase: Connected, Addr: s.addr}, s)
 		m.opts.log.Info("connected", "broker", s.addr)
 		select {
@@ -151,6 +155,10 @@ func (m *Manager) run(ctx context.Context) {
 			wait.Reset()
 		}
 		m.opts.log.Warn("session lost", "broker", s.addr, "err", s.Err(), "after", time.Since(born).Round(time.Millisecond))
+		lost = time.Now()
+		if h := m.opts.hooks.Lost; h != nil {
+			h(s.Err(), lost.Sub(born))
+		}
 		m.set(State{Phase: Connecting, Err: s.Err()}, nil)
 		if !sleep(ctx, wait.NextBackOff()) {
 			return
@@ -169,6 +177,9 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 		}
 		if ctx.Err() != nil {
 			return nil
+		}
+		if h := m.opts.hooks.DialFailed; h != nil {
+			h(err)
 		}
 		m.set(State{Phase: Connecting, Err: err, Attempt: attempt}, nil)
 		var delay time.Duration

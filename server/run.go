@@ -31,7 +31,9 @@ type job struct {
 	received  time.Time
 	keep      bool            // it could not be parked: the broker is to keep it
 	stop      <-chan struct{} // closed when handlers are to stop
+	waited    time.Duration   // for a worker
 	executed  atomic.Bool     // a handler was called
+	handled   atomic.Int64    // nanoseconds in it, if a hook wants to know
 }
 
 type jobKey struct{}

@@ -190,9 +190,18 @@ func prefixed(step string, err error) *rpc.Error {
 }
 
 func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	jobOf(ctx).executed.Store(true)
+	j := jobOf(ctx)
+	j.executed.Store(true)
+	if s.opts.hooks.RequestEnded == nil {
+		return s.methods[r.Method](ctx, r)
+	}
+	start := time.Now()
+	defer func() { j.handled.Store(int64(time.Since(start))) }()
 	return s.methods[r.Method](ctx, r)
 }
+
+// Service returns the name of the service.
+func (s *Server) Service() string { return s.service }
 
 // Ready is closed when the server takes calls for the first time.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
@@ -200,8 +209,21 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Stats returns what the server has counted since it was made.
 func (s *Server) Stats() Stats {
 	st := s.stats.snapshot()
-	if st.Limit = s.opts.workers; s.limit != nil {
+	st.Workers, st.Limit = s.opts.workers, s.opts.workers
+	if s.limit != nil {
 		st.Limit = s.limit.get()
 	}
+	phase := s.State().Phase
+	st.Serving, st.Draining = phase == Serving, phase == Draining
 	return st
+}
+
+// StoreStats returns what the server's store has counted, if that is an [idempotency.LRU]. Servers that share a store
+// share its counters.
+func (s *Server) StoreStats() (_ idempotency.Stats, ok bool) {
+	lru, ok := s.opts.store.(*idempotency.LRU)
+	if !ok {
+		return idempotency.Stats{}, false
+	}
+	return lru.Stats(), true
 }

@@ -18,6 +18,9 @@ type Stats struct {
 	Parked     uint64 // requests that are not to be run again
 	Running    int64  // handlers, now
 	Limit      int    // of those, now: WithWorkers, or less by WithAdaptiveLimit
+	Workers    int    // WithWorkers
+	Serving    bool   // it takes requests, now
+	Draining   bool   // Run is to end, and waits for the requests that workers are at
 }
 
 type stats struct {

@@ -27,6 +27,8 @@ var allowed = map[string][]string{
 	"idempotency/storetest":     {"rpc", "idempotency", "internal/failpoint"},
 	"client":                    {"rpc", "conn", "internal/wire"},
 	"server":                    {"rpc", "conn", "internal/wire", "internal/failpoint", "idempotency"},
+	"telemetry/metrics":         {"rpc", "conn", "client", "server", "idempotency", "internal/wire"},
+	"telemetry/tracing":         {"rpc", "client", "internal/wire"},
 	"chaos":                     {"conn"},
 	"chaos/history":             nil,
 	"chaos/check":               {"chaos/history"},

@@ -1,0 +1,16 @@
+package conn
+
+import "time"
+
+// Hooks are told what happens to the sessions of a [Manager]: metrics are made of them. Those that are nil cost nothing.
+// They run on the goroutine that dials, so they must be quick.
+type Hooks struct {
+	// Connected tells that there is a session, and how long there was none: since the one before was lost, or since Open.
+	Connected func(after time.Duration)
+
+	// Lost tells that the session has ended, other than by Close: why, and how old it was.
+	Lost func(err error, age time.Duration)
+
+	// DialFailed tells that each URL was tried once, in vain.
+	DialFailed func(err error)
+}

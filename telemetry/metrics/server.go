@@ -1,0 +1,75 @@
+package metrics
+
+import (
+	"context"
+	"math"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+	"github.com/rabbitrpc/rabbitrpc/server"
+)
+
+// A Server makes metrics of servers. It is a [prometheus.Collector].
+type Server struct {
+	requests table[name, requests]
+	handled  *prometheus.HistogramVec
+	waited   *prometheus.HistogramVec
+
+	mu      sync.Mutex // guards what follows
+	watched []*server.Server
+}
+
+// requests is what is counted of one method.
+type requests struct {
+	codes           codes
+	handled, waited prometheus.Observer
+}
+
+// NewServer makes a collector for all servers of a process.
+func NewServer() *Server {
+	return &Server{
+		handled: prometheus.NewHistogramVec(histogram("rabbitrpc_server_handler_duration_seconds",
+			"What handlers took. Duplicates, which are answered without them, are not in it."), []string{"service", "method"}),
+		waited: prometheus.NewHistogramVec(histogram("rabbitrpc_server_wait_seconds",
+			"How long requests that the broker has delivered waited for a worker."), []string{"service"}),
+	}
+}
+
+// Hooks returns what servers are to be given, with [server.WithHooks].
+func (s *Server) Hooks() server.Hooks { return server.Hooks{RequestEnded: s.requestEnded} }
+
+// Watch adds a server whose own counters and states are to be shown. It is watched for as long as s is in use.
+func (s *Server) Watch(watched *server.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watched = append(s.watched, watched)
+}
+
+func (s *Server) requestEnded(_ context.Context, e server.RequestEnded) {
+	n := name{e.Request.Service, e.Method}
+	if n.method == "" {
+		n.method = other
+	}
+	r := s.requests.get(n)
+	if r == nil {
+		r = s.add(n)
+	}
+	code := rpc.OK
+	if e.Err != nil {
+		code = e.Err.Code
+	}
+	r.codes.add(code)
+	r.waited.Observe(e.Waited.Seconds())
+	if e.Ran {
+		r.handled.Observe(e.Handled.Seconds())
+	}
+}
+
+// add needs no bound: names are those that the program has registered.
+func (s *Server) add(n name) *requests {
+	return s.requests.add(n, math.MaxInt, func() *requests {
+		return &requests{handled: s.handled.WithLabelValues(n.service, n.method), waited: s.waited.WithLabelValues(n.service)}
+	})
+}
