@@ -22,7 +22,7 @@ type options struct {
 	maxBackoff time.Duration
 	dial       DialFunc
 	background bool
-	hooks      Hooks
+	hooks      []Hooks
 }
 
 // A DialFunc opens a network connection to the broker at addr, a host and port. It must respect ctx.
@@ -76,9 +76,6 @@ func WithBackoff(min, max time.Duration) Option {
 // WithDialer sets how network connections are opened. Default: a net.Dialer with a timeout of 5s, which resolves the
 // host's name anew each time.
 func WithDialer(d DialFunc) Option { return func(o *options) { o.dial = d } }
-
-// WithHooks tells h what happens. Of several the last holds.
-func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = h } }
 
 // WithBackgroundDial lets Open return before the first session is there, so that a program can start while its broker
 // is down.

@@ -26,7 +26,7 @@ const DefaultAddr = "127.0.0.1:9672"
 
 const (
 	maxConnections = 64
-	minToken       = 16              // bytes
+	minToken       = 16          // bytes
 	closeTimeout   = time.Second // for answers that are on their way
 )
 

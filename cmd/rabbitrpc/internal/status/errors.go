@@ -1,6 +1,7 @@
 package status
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ const (
 
 // An errorLog keeps the latest errors, one of each kind, so that a flood of one does not hide the others.
 type errorLog struct {
-	mu   sync.Mutex    // guards what follows
+	mu   sync.Mutex    // guards kept
 	kept []failureKind // the latest last
 }
 
@@ -24,10 +25,10 @@ type failureKind struct {
 	at time.Time
 }
 
-func (l *errorLog) add(side string, req *rpc.Request, err error) {
+func (l *errorLog) add(side string, m method, call string, err error) {
 	e := failureKind{at: time.Now(), Error: Error{
-		Where: printable(cut(req.Service+"."+req.Method, maxText)), Side: side, Code: rpc.CodeOf(err).String(), Text: textOf(err),
-		Call: printable(cut(req.ID, maxText)), Count: 1,
+		Where: printable(cut(m.service + "." + m.name)), Side: side, Code: rpc.CodeOf(err).String(), Text: textOf(err),
+		Call: printable(cut(call)), Count: 1,
 	}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,6 +40,14 @@ func (l *errorLog) add(side string, req *rpc.Request, err error) {
 		l.kept = slices.Delete(l.kept, 0, 1)
 	}
 	l.kept = append(l.kept, e)
+}
+
+// textOf returns what people read of the error of a call: what crosses the wire, and no more.
+func textOf(err error) string {
+	if e, ok := errors.AsType[*rpc.Error](err); ok {
+		return printable(cut(e.Message))
+	}
+	return "an error without a code: its text is in the log"
 }
 
 // latest returns the errors, the latest first.

@@ -52,7 +52,7 @@ type Connection struct {
 type Traffic struct {
 	Rate    float64  `json:"rate"`   // calls that ended, a second
 	Errors  float64  `json:"errors"` // of those, with an error
-	P50     float64  `json:"p50"`    // seconds that they took; 0 if there were none
+	P50     float64  `json:"p50"`    // seconds that calls took, or handlers; 0 if there were none
 	P90     float64  `json:"p90"`
 	P99     float64  `json:"p99"`
 	History []uint64 `json:"history"` // calls in each two seconds, the oldest first
@@ -63,7 +63,6 @@ type Service struct {
 	Name     string  `json:"name"`
 	State    string  `json:"state"` // starting, serving, paused, draining or stopped
 	For      float64 `json:"for"`   // seconds that it has been so
-	Text     string  `json:"text"`  // why it does not serve, if that is known
 	Running  int64   `json:"running"`
 	Limit    int     `json:"limit"`
 	Answered uint64  `json:"answered"`

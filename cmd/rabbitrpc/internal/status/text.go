@@ -1,21 +1,10 @@
 package status
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
-
-// textOf returns what people read of the error of a call: what crosses the wire, and no more.
-func textOf(err error) string {
-	if e, ok := errors.AsType[*rpc.Error](err); ok {
-		return printable(cut(e.Message, maxText))
-	}
-	return "an error without a code: its text is in the log"
-}
 
 // printable returns s with what a reader could not see, or a terminal would act on, escaped as in Go's strings.
 func printable(s string) string {
@@ -33,14 +22,11 @@ func printable(s string) string {
 	return b.String()
 }
 
-// cut returns s, or its beginning if it has more than n characters.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
+// cut returns s, or its beginning if it has more than maxText characters.
+func cut(s string) string {
 	count := 0
 	for i := range s {
-		if count++; count > n {
+		if count++; count > maxText {
 			return s[:i] + "…"
 		}
 	}

@@ -24,7 +24,7 @@ type slot struct {
 	took          [buckets]uint32
 }
 
-// add counts a call that has ended at a time, counted from the start of the recorder.
+// add counts a call that has ended at a time, counted from the start of the recorder, and what it took unless that is negative.
 func (w *window) add(at, took time.Duration, failed bool) {
 	n := int64(at / slotLength)
 	w.mu.Lock()
@@ -34,7 +34,9 @@ func (w *window) add(at, took time.Duration, failed bool) {
 		*s = slot{n: n}
 	}
 	s.calls++
-	s.took[bucket(took)]++
+	if took >= 0 {
+		s.took[bucket(took)]++
+	}
 	if failed {
 		s.errors++
 	}
@@ -43,6 +45,7 @@ func (w *window) add(at, took time.Duration, failed bool) {
 // A sum adds up windows.
 type sum struct {
 	calls, errors uint64
+	timed         uint64 // calls in took
 	took          [buckets]uint64
 	history       [slots]uint64 // the slot that is being filled is the last
 }
@@ -63,6 +66,7 @@ func (s *sum) add(w *window, at time.Duration) {
 		s.history[slots-1-age] += uint64(slot.calls)
 		for b, n := range slot.took {
 			s.took[b] += uint64(n)
+			s.timed += uint64(n)
 		}
 	}
 }
@@ -78,9 +82,9 @@ func (s *sum) traffic(at time.Duration) Traffic {
 	}
 }
 
-// quantile returns the seconds within which a part of the calls has ended, at most an eighth off.
+// quantile returns the seconds within which a part of the timed calls has ended, at most an eighth off.
 func (s *sum) quantile(q float64) float64 {
-	rank := q * float64(s.calls)
+	rank := q * float64(s.timed)
 	for b, n := range s.took {
 		if rank -= float64(n); n > 0 && rank <= 0 {
 			from, to := bound(b), bound(b+1)
@@ -92,7 +96,7 @@ func (s *sum) quantile(q float64) float64 {
 
 // bucket returns where a duration is counted: one of eight in each power of two of microseconds, up to 4 hours.
 func bucket(d time.Duration) int {
-	us := uint64(max(d, 0).Microseconds())
+	us := uint64(d.Microseconds())
 	if us < 8 {
 		return int(us)
 	}
