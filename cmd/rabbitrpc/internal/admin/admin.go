@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/status"
@@ -28,17 +30,18 @@ const (
 	maxConnections = 64
 	minToken       = 16          // bytes
 	closeTimeout   = time.Second // for answers that are on their way
+	maxScrapes     = 4           // at a time
 )
 
 // Config says what to listen for, and what to answer with.
 type Config struct {
-	Addr    string // host and port
-	Token   string // at least 16 bytes; "" for none
-	Exposed bool   // listen beyond loopback without a token
+	Addr  string // host and port
+	Token string // at least 16 bytes; "" for none
+	Open  bool   // without a token, though other hosts can reach the address
 
 	Checks  func() []status.Check
 	Status  func() status.Status
-	Metrics http.Handler
+	Metrics prometheus.Gatherer
 	Log     *slog.Logger
 }
 
@@ -48,21 +51,44 @@ type Listener struct {
 	server   *http.Server
 }
 
+// CheckToken returns the error with which [Listen] would refuse a token.
+func CheckToken(token string) error {
+	if token != "" && len(token) < minToken {
+		return fmt.Errorf("the token must have at least %d bytes, and has %d", minToken, len(token))
+	}
+	return nil
+}
+
+// CheckAddr returns the error with which [Listen] would refuse an address before it tries it. Open is for one that may be reached
+// from other hosts.
+func CheckAddr(addr string, open bool) error {
+	_, err := resolve(addr, open)
+	return err
+}
+
+func resolve(addr string, open bool) (*net.TCPAddr, error) {
+	a, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("must be an address and a port, such as %s: %w", DefaultAddr, err)
+	}
+	if !open && !a.IP.IsLoopback() {
+		return nil, fmt.Errorf("%s can be reached from other hosts: set a token, or listen on %s", addr, DefaultAddr)
+	}
+	return a, nil
+}
+
 // Listen opens the listener, so that who starts a process learns at once that it cannot be. Run answers.
 func Listen(c Config) (*Listener, error) {
-	addr, err := net.ResolveTCPAddr("tcp", c.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("admin address %q: %w", c.Addr, err)
+	if err := CheckToken(c.Token); err != nil {
+		return nil, fmt.Errorf("admin listener: %w", err)
 	}
-	switch {
-	case c.Token != "" && len(c.Token) < minToken:
-		return nil, fmt.Errorf("admin token must have at least %d bytes, got %d", minToken, len(c.Token))
-	case c.Token == "" && !c.Exposed && !addr.IP.IsLoopback():
-		return nil, fmt.Errorf("admin address %s can be reached from other hosts: set a token, or listen on 127.0.0.1", c.Addr)
+	addr, err := resolve(c.Addr, c.Token != "" || c.Open)
+	if err != nil {
+		return nil, fmt.Errorf("admin listener: %w", err)
 	}
 	l, err := net.ListenTCP("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("admin address %s is taken, by another rabbitrpc or another program: choose another port, or 0 for any", c.Addr)
+		return nil, fmt.Errorf("admin listener: %s is taken, by another rabbitrpc or another program: choose another port, or 0 for any", c.Addr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin listener: %w", err)
@@ -111,9 +137,13 @@ func (c *Config) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", c.readyz)
 	mux.HandleFunc("GET /status.json", c.statusJSON)
 	mux.HandleFunc("GET /{$}", statusPage)
-	if c.Metrics != nil {
-		mux.Handle("GET /metrics", c.Metrics)
-	}
+	mux.Handle("GET /metrics", metrics(c.Metrics))
 	mux.Handle("GET /debug/pprof/", profiles())
 	return mux
+}
+
+func metrics(g prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(g, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, EnableOpenMetrics: true,
+	})
 }

@@ -84,10 +84,10 @@ func TestListen(t *testing.T) {
 		{"all addresses", Config{Addr: ":0"}, "can be reached from other hosts: set a token"},
 		{"all addresses, named", Config{Addr: "0.0.0.0:0"}, "can be reached from other hosts: set a token"},
 		{"all addresses, with a token", Config{Addr: ":0", Token: token}, ""},
-		{"all addresses, on purpose", Config{Addr: ":0", Exposed: true}, ""},
-		{"short token", Config{Addr: "127.0.0.1:0", Token: "secret"}, "at least 16 bytes, got 6"},
+		{"all addresses, on purpose", Config{Addr: ":0", Open: true}, ""},
+		{"short token", Config{Addr: "127.0.0.1:0", Token: "secret"}, "at least 16 bytes, and has 6"},
 		{"taken", Config{Addr: taken.Addr().String()}, taken.Addr().String() + " is taken"},
-		{"no port", Config{Addr: "127.0.0.1"}, `admin address "127.0.0.1": `},
+		{"no port", Config{Addr: "127.0.0.1"}, "must be an address and a port, such as 127.0.0.1:9672"},
 		{"no address of this host", Config{Addr: "192.0.2.1:0", Token: token}, "admin listener: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -185,9 +185,8 @@ func TestLongHeader(t *testing.T) {
 
 // TestSlowReader: who does not read what it has asked for holds nothing for long.
 func TestSlowReader(t *testing.T) {
-	c := (&fake{}).config("127.0.0.1:0")
 	ended := make(chan error, 1)
-	c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	endless := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		chunk := make([]byte, 1<<20)
 		for range 64 { // more than the sockets take
 			if _, err := w.Write(chunk); err != nil {
@@ -197,7 +196,7 @@ func TestSlowReader(t *testing.T) {
 		}
 		ended <- nil
 	})
-	r := adjusted(t, c, func(s *http.Server) { s.WriteTimeout = 50 * time.Millisecond })
+	r := adjusted(t, (&fake{}).config("127.0.0.1:0"), func(s *http.Server) { s.WriteTimeout, s.Handler = 50*time.Millisecond, endless })
 	io.WriteString(connect(t, r, 1)[0], "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	select {
 	case err := <-ended:
@@ -211,9 +210,8 @@ func TestSlowReader(t *testing.T) {
 
 // TestStop: what is on its way is answered, what takes too long is not waited for.
 func TestStop(t *testing.T) {
-	c := (&fake{}).config("127.0.0.1:0")
 	asked, answer := make(chan struct{}), make(chan struct{})
-	c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	waits := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(asked)
 		select {
 		case <-answer:
@@ -227,7 +225,7 @@ func TestStop(t *testing.T) {
 	}{{"answer on its way", true, closeTimeout}, {"answer that does not come", false, closeTimeout + 20*time.Second}} {
 		t.Run(tt.name, func(t *testing.T) {
 			asked, answer = make(chan struct{}), make(chan struct{})
-			r := run(t, c)
+			r := adjusted(t, (&fake{}).config("127.0.0.1:0"), func(s *http.Server) { s.Handler = waits })
 			got := make(chan error, 1)
 			go func() { got <- get(r, "/metrics", 30*time.Second) }()
 			<-asked

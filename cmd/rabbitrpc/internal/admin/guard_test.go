@@ -15,7 +15,6 @@ const token = "a token of more than sixteen bytes"
 // handler is what answers, without a listener.
 func handler(token string) http.Handler {
 	c := (&fake{status: busy()}).config("")
-	c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "calls_total 1\n") })
 	return &guard{token: token, next: c.routes()}
 }
 

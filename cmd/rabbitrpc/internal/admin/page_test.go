@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/status"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbrowser"
 )
@@ -32,7 +34,7 @@ func (f *fake) change(how func(*status.Status)) {
 }
 
 func (f *fake) config(addr string) Config {
-	return Config{Addr: addr, Status: f.get, Checks: func() []status.Check { return f.get().Checks }}
+	return Config{Addr: addr, Status: f.get, Checks: func() []status.Check { return f.get().Checks }, Metrics: prometheus.NewRegistry()}
 }
 
 func trend(values ...uint64) (all []uint64) {

@@ -48,8 +48,9 @@ type Log struct {
 
 // Admin is the listener for those who look after the daemon.
 type Admin struct {
-	Listen    string `koanf:"listen"` // host and port; none if it is empty
-	TokenFile string `koanf:"token_file"`
+	Listen       string `koanf:"listen"` // host and port; none if it is empty
+	TokenFile    string `koanf:"token_file"`
+	WithoutToken bool   `koanf:"without_token"` // though other hosts can reach it
 }
 
 // Tracing says where traces go, and which part of them.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,13 @@ type Options struct {
 	Ready    func(addr string)              // is called once, when all services take calls, with the address of the broker
 	SetLevel func(level string)             // changes the level of Log
 	Log      *slog.Logger
+
+	// More, for those who observe: options of the connection and of each server, what is told of the connection, and of each
+	// server, whose end it then tells.
+	Conn   []conn.Option
+	Server []server.Option
+	Opened func(*conn.Manager)
+	Built  func(*server.Server) (ended func())
 }
 
 // A Daemon serves. Make it with [New].
@@ -65,11 +73,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer fail(nil)
 	d.fail = fail
 	b := d.broker.Load()
-	m, err := conn.Open(ctx, string(b.URL), conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.Log),
+	m, err := conn.Open(ctx, string(b.URL), append(slices.Clone(d.Conn),
+		conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.Log),
 		conn.WithCredentials(func() (string, string, error) { return d.broker.Load().Credentials() }),
-		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))
+		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))...)
 	if err != nil {
 		return err
+	}
+	if d.Opened != nil {
+		d.Opened(m)
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -77,15 +89,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 		_ = m.Close(ctx) // the process ends here: the broker notices, one way or the other
 	}()
 	d.conn.Store(m)
-	for i := range d.config.Services {
-		s, err := d.build(ctx, d.config.Services[i], nil)
-		if err != nil {
-			d.discard()
-			return err
-		}
-		d.services = append(d.services, s)
+	services, err := d.buildAll(ctx)
+	if err != nil {
+		return err
 	}
-	for _, s := range d.services {
+	d.mu.Lock()
+	d.services = services
+	d.mu.Unlock()
+	for _, s := range services {
 		s.start(ctx)
 		d.background.Go(func() { d.guard(s) })
 	}
@@ -100,12 +111,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return d.result()
 }
 
-// discard closes what was built and never started.
-func (d *Daemon) discard() {
-	for _, s := range d.services {
-		s.close()
-		s.memory.close(d.Log)
+// buildAll makes all services, or none.
+func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) {
+	for i := range d.config.Services {
+		s, err := d.build(ctx, d.config.Services[i], nil)
+		if err != nil {
+			for _, s := range services {
+				s.close()
+				s.memory.close(d.Log)
+			}
+			return nil, err
+		}
+		services = append(services, s)
 	}
+	return services, nil
 }
 
 // guard ends the daemon with a service that ends by itself, and returns when it has ended.
@@ -189,6 +208,14 @@ func (d *Daemon) Services() (states []State) {
 		states = append(states, State{Config: s.config, Ready: s.isReady(), Stats: s.server.Stats()})
 	}
 	return states
+}
+
+// Servers are the servers of all services, in the order of the configuration; none while they are being set up.
+func (d *Daemon) Servers() (servers []*server.Server) {
+	for _, s := range d.current() {
+		servers = append(servers, s.server)
+	}
+	return servers
 }
 
 func (d *Daemon) current() []*service {

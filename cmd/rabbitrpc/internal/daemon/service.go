@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/server"
@@ -14,6 +15,7 @@ type service struct {
 	memory *memory
 	server *server.Server
 	close  func() // ends what its kind has started
+	ended  func() // tells who observes it
 
 	ctx  context.Context // from start to stop
 	stop context.CancelFunc
@@ -33,8 +35,8 @@ func (d *Daemon) build(ctx context.Context, c config.Service, m *memory) (*servi
 			return nil, fmt.Errorf("service %s: open its store: %w", c.Name, err)
 		}
 	}
-	s := &service{config: c, memory: m, done: make(chan struct{})}
-	s.server, err = server.New(d.conn.Load(), c.Name, append(opts, server.WithLogger(d.Log), server.WithStore(m.store))...)
+	s := &service{config: c, memory: m, ended: func() {}, done: make(chan struct{})}
+	s.server, err = server.New(d.conn.Load(), c.Name, slices.Concat(opts, d.Server, []server.Option{server.WithLogger(d.Log), server.WithStore(m.store)})...)
 	if err == nil {
 		s.close, err = c.Own.Serve(s.server, d.Log)
 	}
@@ -43,6 +45,9 @@ func (d *Daemon) build(ctx context.Context, c config.Service, m *memory) (*servi
 			m.close(d.Log)
 		}
 		return nil, fmt.Errorf("service %s: %w", c.Name, err)
+	}
+	if d.Built != nil {
+		s.ended = d.Built(s.server)
 	}
 	return s, nil
 }
@@ -54,6 +59,7 @@ func (s *service) start(ctx context.Context) {
 		defer close(s.done)
 		s.err = s.server.Run(s.ctx)
 		s.close()
+		s.ended()
 	}()
 }
 
