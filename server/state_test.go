@@ -49,15 +49,18 @@ func TestState(t *testing.T) {
 	})
 }
 
-// TestStateOfDrain: from the first moment of a drain it takes no calls, whatever still runs.
+// TestStateOfDrain: from the first moment of a drain it takes no calls, whatever still runs, and however long its consumer takes
+// to end.
 func TestStateOfDrain(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		var runs counter
 		p := r.start(r.conn, slow(5*time.Second, &runs))
 		r.send(r.request("21"))
 		synctest.Wait()
+		r.conn.Freeze()
 		p.cancel()
 		synctest.Wait()
+		r.conn.Thaw()
 		if s := p.State(); s.Phase != server.Draining || runs.ran() != 1 {
 			t.Errorf("%v with %d runs, want draining with 1", s.Phase, runs.ran())
 		}
