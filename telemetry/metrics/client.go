@@ -11,13 +11,14 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
+	"github.com/rabbitrpc/rabbitrpc/telemetry/internal/table"
 )
 
 // A Client makes metrics of clients. It is a [prometheus.Collector].
 type Client struct {
-	calls     table[name, calls]
+	calls     table.Table[name, calls]
 	durations *prometheus.HistogramVec
-	attempts  table[way, atomic.Uint64]
+	attempts  table.Table[way, atomic.Uint64]
 	changes   *prometheus.CounterVec
 	sessions  prometheus.Counter
 
@@ -89,7 +90,7 @@ func (c *Client) Know(service string, methods ...string) {
 
 // add returns nil if there is no room.
 func (c *Client) add(n name) *calls {
-	return c.calls.add(n, maxNames, func() *calls {
+	return c.calls.Add(n, maxNames, func() *calls {
 		return &calls{duration: c.durations.WithLabelValues(n.service, n.method)}
 	})
 }
@@ -99,7 +100,7 @@ func (c *Client) callEnded(_ context.Context, e client.CallEnded) {
 	if n.service == "" {
 		n.service = plain
 	}
-	s := c.calls.get(n)
+	s := c.calls.Get(n)
 	if s == nil {
 		s = c.unknown(n, e.Err)
 	}
@@ -123,14 +124,14 @@ func (c *Client) unknown(n name, err error) *calls {
 			return s
 		}
 	}
-	if s := c.calls.get(name{n.service, other}); s != nil {
+	if s := c.calls.Get(name{n.service, other}); s != nil {
 		return s
 	}
-	return c.calls.get(name{other, other})
+	return c.calls.Get(name{other, other})
 }
 
 func (c *Client) attemptEnded(_ context.Context, e client.AttemptEnded) {
-	if n := c.attempts.add(way{e.Mode, e.Ending}, maxWays, func() *atomic.Uint64 { return new(atomic.Uint64) }); n != nil {
+	if n := c.attempts.Add(way{e.Mode, e.Ending}, maxWays, func() *atomic.Uint64 { return new(atomic.Uint64) }); n != nil {
 		n.Add(1)
 	}
 }
@@ -144,7 +145,7 @@ func (c *Client) presence(queue, presence string) {
 
 // label returns the service behind a queue, if it is known.
 func (c *Client) label(queue string) string {
-	if service := serviceOf(queue); c.calls.get(name{service, other}) != nil {
+	if service := serviceOf(queue); c.calls.Get(name{service, other}) != nil {
 		return service
 	}
 	return other

@@ -55,11 +55,11 @@ func (c *Client) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *Client) Collect(out chan<- prometheus.Metric) {
-	for n, s := range c.calls.all() {
+	for n, s := range c.calls.All() {
 		s.codes.collect(out, callsDesc, n)
 		out <- prometheus.MustNewConstMetric(ambiguousDesc, prometheus.CounterValue, float64(s.ambiguous.Load()), n.service, n.method)
 	}
-	for w, n := range c.attempts.all() {
+	for w, n := range c.attempts.All() {
 		out <- prometheus.MustNewConstMetric(attemptsDesc, prometheus.CounterValue, float64(n.Load()), w.mode, w.ending)
 	}
 	c.durations.Collect(out)

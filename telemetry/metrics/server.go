@@ -10,11 +10,12 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
+	"github.com/rabbitrpc/rabbitrpc/telemetry/internal/table"
 )
 
 // A Server makes metrics of servers. It is a [prometheus.Collector].
 type Server struct {
-	requests table[name, requests]
+	requests table.Table[name, requests]
 	handled  *prometheus.HistogramVec
 	waited   *prometheus.HistogramVec
 
@@ -61,7 +62,7 @@ func (s *Server) requestEnded(_ context.Context, e server.RequestEnded) {
 	if n.method == "" {
 		n.method = other
 	}
-	r := s.requests.get(n)
+	r := s.requests.Get(n)
 	if r == nil {
 		r = s.add(n)
 	}
@@ -78,7 +79,7 @@ func (s *Server) requestEnded(_ context.Context, e server.RequestEnded) {
 
 // add needs no bound: names are those that the program has registered.
 func (s *Server) add(n name) *requests {
-	return s.requests.add(n, math.MaxInt, func() *requests {
+	return s.requests.Add(n, math.MaxInt, func() *requests {
 		return &requests{handled: s.handled.WithLabelValues(n.service, n.method), waited: s.waited.WithLabelValues(n.service)}
 	})
 }

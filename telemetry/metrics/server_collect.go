@@ -79,7 +79,7 @@ func (s *Server) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (s *Server) Collect(out chan<- prometheus.Metric) {
-	for n, r := range s.requests.all() {
+	for n, r := range s.requests.All() {
 		r.codes.collect(out, requestsDesc, n)
 	}
 	s.handled.Collect(out)

@@ -19,10 +19,11 @@ import (
 // to a call, with client.WithHeader, win.
 func Client(opts ...Option) rpc.Interceptor {
 	tracer, propagator := apply(opts)
+	methods := &methods{kind: trace.SpanKindClient}
 	return func(next rpc.Handler) rpc.Handler {
 		return func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-			method := name(r)
-			ctx, span := tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(about(r.Service, method)...))
+			m := methods.of(r)
+			ctx, span := tracer.Start(ctx, m.name, m.start...)
 			defer span.End()
 			reply, err := next(ctx, carrying(ctx, r, propagator))
 			if span.IsRecording() {

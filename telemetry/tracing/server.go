@@ -14,11 +14,12 @@ import (
 // child of the span that the request names. Make it the first, so that the others are inside.
 func Server(opts ...Option) rpc.Interceptor {
 	tracer, propagator := apply(opts)
+	methods := &methods{kind: trace.SpanKindServer}
 	return func(next rpc.Handler) rpc.Handler {
 		return func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 			ctx = propagator.Extract(ctx, propagation.MapCarrier(r.Header))
-			method := name(r)
-			ctx, span := tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(about(r.Service, method)...))
+			m := methods.of(r)
+			ctx, span := tracer.Start(ctx, m.name, m.start...)
 			defer span.End()
 			if span.IsRecording() {
 				span.SetAttributes(conversation(r), attemptKey.Int(r.Attempt))
