@@ -18,6 +18,8 @@ import (
 type steps struct {
 	Pool    int             `koanf:"pool"`
 	StepMap map[string]step `koanf:"methods"`
+
+	made bool // no key
 }
 
 type step struct {
@@ -26,6 +28,7 @@ type step struct {
 }
 
 func (s *steps) Check() error {
+	s.made = true
 	for name, m := range s.StepMap {
 		if len(m.Command) == 0 {
 			return &config.KeyError{Key: "methods." + name + ".command", Problem: "is missing"}

@@ -46,7 +46,7 @@ func (d *Daemon) reload(ctx context.Context) {
 	}
 	inForce.Services = d.reloadServices(ctx, changes, next.Config.Services)
 	d.config = inForce
-	d.Log.Info("configuration read", "changes", len(changes))
+	d.Log.Info("configuration read")
 }
 
 // lines returns the errors in err, one for each line of the log.
