@@ -14,3 +14,30 @@ type Hooks struct {
 	// DialFailed tells that each URL was tried once, in vain.
 	DialFailed func(err error)
 }
+
+// WithHooks tells h what happens, after the hooks that were given before.
+func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = append(o.hooks, h) } }
+
+func (o *options) connected(after time.Duration) {
+	for _, h := range o.hooks {
+		if h.Connected != nil {
+			h.Connected(after)
+		}
+	}
+}
+
+func (o *options) lost(err error, age time.Duration) {
+	for _, h := range o.hooks {
+		if h.Lost != nil {
+			h.Lost(err, age)
+		}
+	}
+}
+
+func (o *options) dialFailed(err error) {
+	for _, h := range o.hooks {
+		if h.DialFailed != nil {
+			h.DialFailed(err)
+		}
+	}
+}

@@ -141,9 +141,7 @@ func (m *Manager) run(ctx context.Context) {
 			return
 		}
 		born := time.Now()
-		if h := m.opts.hooks.Connected; h != nil {
-			h(time.Since(lost))
-		}
+		m.opts.connected(time.Since(lost))
 		m.set(State{Phase: Connected, Addr: s.addr}, s)
 		m.opts.log.Info("connected", "broker", s.addr)
 		select {
@@ -156,9 +154,7 @@ func (m *Manager) run(ctx context.Context) {
 		}
 		m.opts.log.Warn("session lost", "broker", s.addr, "err", s.Err(), "after", time.Since(born).Round(time.Millisecond))
 		lost = time.Now()
-		if h := m.opts.hooks.Lost; h != nil {
-			h(s.Err(), lost.Sub(born))
-		}
+		m.opts.lost(s.Err(), lost.Sub(born))
 		m.set(State{Phase: Connecting, Err: s.Err()}, nil)
 		if !sleep(ctx, wait.NextBackOff()) {
 			return
@@ -178,9 +174,7 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if h := m.opts.hooks.DialFailed; h != nil {
-			h(err)
-		}
+		m.opts.dialFailed(err)
 		m.set(State{Phase: Connecting, Err: err, Attempt: attempt}, nil)
 		var delay time.Duration
 		if nobodyListens(err) {

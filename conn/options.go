@@ -16,12 +16,13 @@ type options struct {
 	name       string
 	log        *slog.Logger
 	heartbeat  time.Duration
-	tls        *tls.Config
+	tls        func() (*tls.Config, error) // nil, or returning nil: what the URL says
+	login      func() (user, password string, err error)
 	minBackoff time.Duration
 	maxBackoff time.Duration
 	dial       DialFunc
 	background bool
-	hooks      Hooks
+	hooks      []Hooks
 }
 
 // A DialFunc opens a network connection to the broker at addr, a host and port. It must respect ctx.
@@ -52,7 +53,19 @@ func WithHeartbeat(d time.Duration) Option { return func(o *options) { o.heartbe
 
 // WithTLS sets the TLS configuration for amqps URLs; it is cloned for each dial. Default: the system's roots and the
 // files that the URL names (cacertfile, certfile, keyfile), read afresh for each dial.
-func WithTLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
+func WithTLS(c *tls.Config) Option { return WithTLSFrom(func() (*tls.Config, error) { return c, nil }) }
+
+// WithTLSFrom has f say the TLS configuration for amqps URLs anew for each dial, so that renewed certificates need no
+// restart. If f returns nil it is the one that [WithTLS] describes as the default; with an error the dial fails, and is tried
+// again. f is called on several goroutines.
+func WithTLSFrom(f func() (*tls.Config, error)) Option { return func(o *options) { o.tls = f } }
+
+// WithCredentials has f say who logs in anew for each dial, so that a new password needs no restart. If the user is empty it is
+// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f is called on
+// several goroutines. Sessions that live are left alone.
+func WithCredentials(f func() (user, password string, err error)) Option {
+	return func(o *options) { o.login = f }
+}
 
 // WithBackoff sets the bounds of the wait between two dials: a random time between zero and a limit that doubles from
 // min to max. Default 100ms to 15s.
@@ -63,9 +76,6 @@ func WithBackoff(min, max time.Duration) Option {
 // WithDialer sets how network connections are opened. Default: a net.Dialer with a timeout of 5s, which resolves the
 // host's name anew each time.
 func WithDialer(d DialFunc) Option { return func(o *options) { o.dial = d } }
-
-// WithHooks tells h what happens. Of several the last holds.
-func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = h } }
 
 // WithBackgroundDial lets Open return before the first session is there, so that a program can start while its broker
 // is down.

@@ -57,13 +57,14 @@ type Server struct {
 
 	answering atomic.Int64 // requests that workers are at
 
-	serving, draining atomic.Bool
-
 	parkedReturned atomic.Int64 // requests that did not get into the parked queue
 
 	started   atomic.Bool
 	ready     chan struct{}
 	readyOnce sync.Once
+
+	stateMu sync.Mutex // guards state
+	state   State
 
 	outlets            outlets  // for answers whose session has ended
 	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
@@ -110,6 +111,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		ready:   make(chan struct{}),
 		gate:    newGate(),
 		last:    make(chan struct{}),
+		state:   State{Since: time.Now()},
 	}
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor
@@ -211,7 +213,8 @@ func (s *Server) Stats() Stats {
 	if s.limit != nil {
 		st.Limit = s.limit.get()
 	}
-	st.Serving, st.Draining = s.serving.Load(), s.draining.Load()
+	phase := s.State().Phase
+	st.Serving, st.Draining = phase == Serving, phase == Draining
 	return st
 }
 

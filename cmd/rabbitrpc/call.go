@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -59,7 +60,7 @@ func newCall() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			traces, err := startTracing(ctx, log)
+			traces, err := startTracing(ctx, config.Tracing{Sample: 1}, log)
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/otlp"
 	"github.com/rabbitrpc/rabbitrpc/server"
 	"github.com/rabbitrpc/rabbitrpc/telemetry/tracing"
@@ -24,15 +25,22 @@ as http://localhost:4318, if it names one.
 // A tracer exports the traces of this program; the zero tracer makes none.
 type tracer struct{ provider *sdk.TracerProvider }
 
-// startTracing starts to export traces if the environment names a collector. See [otlp.Start].
-func startTracing(ctx context.Context, log *slog.Logger) (tracer, error) {
-	endpoint := otlp.Endpoint()
+// startTracing starts to export traces if the configuration, or else the environment, names a collector. See [otlp.Start].
+func startTracing(ctx context.Context, c config.Tracing, log *slog.Logger) (tracer, error) {
+	endpoint, source := string(c.Endpoint), "tracing.endpoint"
+	if endpoint == "" {
+		endpoint, source = otlp.Endpoint(), "OTEL_EXPORTER_OTLP_ENDPOINT"
+	}
 	if endpoint == "" {
 		return tracer{}, nil
 	}
-	provider, err := otlp.Start(ctx, otlp.Config{Endpoint: endpoint, Version: version(), Log: log})
+	o := otlp.Config{Endpoint: endpoint, Version: version(), Log: log}
+	if c.Sample < 1 {
+		o.Sampler = otlp.Ratio(c.Sample)
+	}
+	provider, err := otlp.Start(ctx, o)
 	if err != nil {
-		return tracer{}, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+		return tracer{}, fmt.Errorf("%s: %w", source, err)
 	}
 	return tracer{provider}, nil
 }

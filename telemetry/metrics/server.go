@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,11 +42,19 @@ func NewServer() *Server {
 // Hooks returns what servers are to be given, with [server.WithHooks].
 func (s *Server) Hooks() server.Hooks { return server.Hooks{RequestEnded: s.requestEnded} }
 
-// Watch adds a server whose own counters and states are to be shown. It is watched for as long as s is in use.
-func (s *Server) Watch(watched *server.Server) {
+// Watch adds a server whose own counters and states are to be shown until stop is called: then its counters are gone, which to
+// Prometheus is a restart.
+func (s *Server) Watch(watched *server.Server) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watched = append(s.watched, watched)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if i := slices.Index(s.watched, watched); i >= 0 {
+			s.watched = slices.Delete(s.watched, i, i+1)
+		}
+	}
 }
 
 func (s *Server) requestEnded(_ context.Context, e server.RequestEnded) {
