@@ -177,10 +177,10 @@ func checkTexts(t *testing.T, tab *testbrowser.Tab) {
 	const cells = `(id, row) => [...document.querySelectorAll("#" + id + " tbody tr")[row].cells].map(c => c.textContent).join("|")`
 	for expression, want := range map[string]string{
 		`byID("name").textContent`:                             "rabbitrpc serve on api-7f9c",
-		`(` + cells + `)("services", 0)`:                       "math|serving|2 h 3 min|1 197 /s||0.03 %|0.42 ms|1.10 ms|18.7 ms|11 of 64|1 204",
-		`(` + cells + `)("services", 1)`:                       "fib|||1 184 /s||0.03 %|0.42 ms|1.10 ms|18.7 ms||",
+		`(` + cells + `)("services", 0)`:                       "math|serving|2 h 3 min|1 197 /s||0.03 %|420 µs|1.10 ms|18.7 ms|11 of 64|1 204",
+		`(` + cells + `)("services", 1)`:                       "fib|||1 184 /s||0.03 %|420 µs|1.10 ms|18.7 ms||",
 		`(` + cells + `)("services", 3)`:                       "images|paused|42 s|0 /s||–|–|–|–|0 of 8|0",
-		`(` + cells + `)("called", 1)`:                         "billing|absent|open|3.40 /s||100 %|0.10 ms|0.10 ms|0.30 ms",
+		`(` + cells + `)("called", 1)`:                         "billing|absent|open|3.40 /s||100 %|100 µs|100 µs|300 µs",
 		`(` + cells + `)("connections", 0)`:                    "broker|connected|2 h 3 min|3|amqp://127.0.0.1:5672|connection reset by peer, 2 h 3 min ago",
 		`(` + cells + `)("errors", 1)`:                         "math.fib|invalid_argument|answered|1 min 11 s ago|19|n must be 0 to 93, got 94|" + hostile,
 		`(` + cells + `)("counts", 0)`:                         "math|21 458 121|1 204|0|3|17|0|0|0|0|412 008 in 73.0 MiB",

@@ -14,7 +14,11 @@ const write = {
   digits: n => n >= 99.95 ? write.number(n) : n === 0 ? "0" : n >= 9.95 ? n.toFixed(1) : n.toFixed(2),
   rate: n => write.digits(n) + thin + "/s",
   share: (n, all) => all > 0 ? write.digits(100 * n / all) + thin + "%" : "–",
-  took: s => s === 0 ? "–" : s < 0.9995 ? write.digits(1000 * s) + thin + "ms" : write.digits(s) + thin + "s",
+  took(s) {
+    if (s === 0) return "–";
+    if (s < 0.0009995) return write.number(1e6 * s) + thin + "µs";
+    return s < 0.9995 ? write.digits(1000 * s) + thin + "ms" : write.digits(s) + thin + "s";
+  },
   bytes(n) {
     let unit = 0;
     for (; n >= 1000 && unit < 4; unit++) n /= 1024;
