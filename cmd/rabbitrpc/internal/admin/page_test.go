@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -104,7 +105,10 @@ func TestPage(t *testing.T) {
 		})
 	}
 	t.Run("live", func(t *testing.T) {
-		tab := testbrowser.Open(t, browser, l.url("/"), 1400, "light")
+		c := f.config("127.0.0.1:0")
+		c.Token = token
+		l := run(t, c)
+		tab := testbrowser.Open(t, browser, "http://"+url.UserPassword("me", token).String()+"@"+l.Addr(), 1400, "light")
 		until(t, tab, `byID("result").textContent === "Ready"`)
 		change(t, tab, f)
 		readable(t, tab)
@@ -118,7 +122,8 @@ func TestPage(t *testing.T) {
 		tab.Prefer("dark")
 		readable(t, tab)
 		tab.Shot("status-lost")
-		run(t, f.config(l.Addr()))
+		c.Addr = l.Addr()
+		run(t, c)
 		until(t, tab, `byID("result").textContent === "Not ready" && byID("lost").hidden`)
 		readable(t, tab)
 	})
@@ -202,15 +207,15 @@ func change(t *testing.T, tab *testbrowser.Tab, f *fake) {
 	f.change(func(s *status.Status) {
 		s.Ready = false
 		s.Checks[0] = status.Check{Name: "broker", For: 3, Text: "connecting: connection refused"}
-		s.Checks[1] = status.Check{Name: "service math", For: 3, Text: "starting: connection reset by peer"}
+		s.Checks[1] = status.Check{Name: "service math", For: 3, Text: "waiting: connection reset by peer"}
 		s.Connections[0].State, s.Connections[0].Broker, s.Connections[0].Attempt = "connecting", "", 4
 		s.Services = s.Services[:1:1]
-		s.Services[0].State, s.Services[0].Methods = "starting", s.Services[0].Methods[:1:1]
+		s.Services[0].State, s.Services[0].Methods = "waiting", s.Services[0].Methods[:1:1]
 		s.Called, s.Errors = []status.Called{}, []status.Error{}
 	})
 	until(t, tab, `byID("result").textContent === "Not ready"`)
 	for expression, want := range map[string]string{
-		`byID("reasons").innerText`:                                                                          "broker for 3 s: connecting: connection refused\nservice math for 3 s: starting: connection reset by peer",
+		`byID("reasons").innerText`:                                                                          "broker for 3 s: connecting: connection refused\nservice math for 3 s: waiting: connection reset by peer",
 		`document.querySelectorAll("#services tbody tr").length+""`:                                          "2",
 		`byID("called").parentElement.hidden+""`:                                                             "true",
 		`byID("errors").innerText`:                                                                           "There was none.",

@@ -3,6 +3,7 @@
 
 const every = 1000; // ms
 const patience = 3000; // ms, for an answer
+const source = location.origin + location.pathname + "status.json"; // without the password of a URL that has one: fetch refuses it
 const byID = id => document.getElementById(id);
 const thin = "\u202f";
 let seen = null; // when the last answer came
@@ -118,7 +119,7 @@ const columns = (...names) => names.map(n => ({ name: n.replace(/[#~_]$/, ""), c
 const badge = (text, kind) => ({ text, kind: "badge " + kind });
 const tones = {
   connected: "good", serving: "good", present: "good", closed: "good", busy: "unsure", paused: "unsure", draining: "unsure",
-  starting: "bad", connecting: "bad", blocked: "bad", absent: "bad", missing: "bad", denied: "bad", open: "bad", "half-open": "unsure",
+  waiting: "bad", connecting: "bad", blocked: "bad", absent: "bad", missing: "bad", denied: "bad", open: "bad", "half-open": "unsure",
 };
 const state = text => badge(text, tones[text] || "none");
 
@@ -224,7 +225,7 @@ function lose(why) {
 
 async function answer() {
   try {
-    const got = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(patience) });
+    const got = await fetch(source, { cache: "no-store", signal: AbortSignal.timeout(patience) });
     if (got.ok) return await got.json();
     lose(got.status === 401 ? "it wants its token, load this page again" : "HTTP " + got.status);
   } catch (e) {
