@@ -30,20 +30,15 @@ type RequestEnded struct {
 // WithHooks tells h what happens, after the hooks that were given before.
 func WithHooks(h Hooks) Option {
 	return func(o *options) {
-		before := o.hooks.RequestEnded
-		if before == nil || h.RequestEnded == nil {
-			if h.RequestEnded != nil {
-				o.hooks = h
-			}
-			return
+		if h.RequestEnded != nil {
+			o.requestEnded = append(o.requestEnded, h.RequestEnded)
 		}
-		o.hooks.RequestEnded = func(ctx context.Context, e RequestEnded) { before(ctx, e); h.RequestEnded(ctx, e) }
 	}
 }
 
 // ended tells the hooks what a request is answered with.
 func (s *Server) ended(ctx context.Context, j *job, call *wire.Call, reply *rpc.Reply, err *rpc.Error) {
-	if s.opts.hooks.RequestEnded == nil {
+	if len(s.opts.requestEnded) == 0 {
 		return
 	}
 	e := RequestEnded{
@@ -53,5 +48,7 @@ func (s *Server) ended(ctx context.Context, j *job, call *wire.Call, reply *rpc.
 	if s.methods[call.Method] != nil {
 		e.Method = call.Method
 	}
-	s.opts.hooks.RequestEnded(ctx, e)
+	for _, tell := range s.opts.requestEnded {
+		tell(ctx, e)
+	}
 }

@@ -192,7 +192,7 @@ func prefixed(step string, err error) *rpc.Error {
 func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 	j := jobOf(ctx)
 	j.executed.Store(true)
-	if s.opts.hooks.RequestEnded == nil {
+	if len(s.opts.requestEnded) == 0 {
 		return s.methods[r.Method](ctx, r)
 	}
 	start := time.Now()

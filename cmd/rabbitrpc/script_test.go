@@ -28,6 +28,8 @@ import (
 //	user NAME CONFIGURE WRITE READ
 //	                             make a user of the broker with these rights; $NAME is its URL
 //	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
+//	collector                    take traces, from programs that are started then
+//	spans FILE                   write kind, name, status and parent of the spans that were taken
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -47,7 +49,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
-			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user,
+			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user, "collector": collector, "spans": spans,
 			"asks": asks,
 		},
 	})

@@ -26,7 +26,7 @@ type Server struct {
 // requests is what is counted of one method.
 type requests struct {
 	codes           codes
-	handled, waited prometheus.Observer
+	waited, handled prometheus.Observer // nobody handles what is not registered: nil then
 }
 
 // NewServer makes a collector for all servers of a process.
@@ -72,7 +72,7 @@ func (s *Server) requestEnded(_ context.Context, e server.RequestEnded) {
 	}
 	r.codes.add(code)
 	r.waited.Observe(e.Waited.Seconds())
-	if e.Ran {
+	if e.Ran && r.handled != nil {
 		r.handled.Observe(e.Handled.Seconds())
 	}
 }
@@ -80,6 +80,10 @@ func (s *Server) requestEnded(_ context.Context, e server.RequestEnded) {
 // add needs no bound: names are those that the program has registered.
 func (s *Server) add(n name) *requests {
 	return s.requests.Add(n, math.MaxInt, func() *requests {
-		return &requests{handled: s.handled.WithLabelValues(n.service, n.method), waited: s.waited.WithLabelValues(n.service)}
+		r := &requests{waited: s.waited.WithLabelValues(n.service)}
+		if n.method != other {
+			r.handled = s.handled.WithLabelValues(n.service, n.method)
+		}
+		return r
 	})
 }

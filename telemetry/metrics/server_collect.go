@@ -36,6 +36,8 @@ var serverStats = []stat[server.Stats]{
 		func(s server.Stats) float64 { return float64(s.Parked) }, "service"),
 	gauge("rabbitrpc_server_running", "Requests that are being executed.",
 		func(s server.Stats) float64 { return float64(s.Running) }, "service"),
+	gauge("rabbitrpc_server_stuck", "Requests that are overdue and keep their workers.",
+		func(s server.Stats) float64 { return float64(s.Stuck) }, "service"),
 	gauge("rabbitrpc_server_limit", "Requests that may be executed at a time: the workers, or less by the adaptive limit.",
 		func(s server.Stats) float64 { return float64(s.Limit) }, "service"),
 	gauge("rabbitrpc_server_workers", "Workers, each of which is at one request at a time.",
