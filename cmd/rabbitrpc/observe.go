@@ -75,7 +75,7 @@ func (o *observer) listen(c config.Admin, log *slog.Logger) (stop func(), err er
 		return nil, err
 	}
 	l, err := admin.Listen(admin.Config{
-		Addr: c.Listen, Token: token, Open: c.WithoutToken,
+		Addr: c.Listen, Token: token, Open: c.Open,
 		Checks: o.board.Checks, Status: o.board.Status, Metrics: o.registry, Log: log,
 	})
 	if err != nil {
