@@ -144,7 +144,7 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.enter(Starting, err)
+		s.enter(Waiting, err)
 		switch {
 		case session.Err() != nil && s.opts.failFast && takenAway(session.Err()):
 			return session.Err()

@@ -10,7 +10,7 @@ type Phase int
 
 // The phases of a server. What comes after Draining is for good.
 const (
-	Starting Phase = iota // it takes no calls yet, or no more: no session, or the broker refuses what it needs
+	Waiting  Phase = iota // it takes no calls yet, or no more: there is no session, or the broker refuses what it needs
 	Serving               // it takes calls
 	Paused                // by Pause
 	Draining              // it takes no more calls, and ends those that run
@@ -19,13 +19,13 @@ const (
 
 // String returns the phase in lower case.
 func (p Phase) String() string {
-	return [...]string{"starting", "serving", "paused", "draining", "stopped"}[p]
+	return [...]string{"waiting", "serving", "paused", "draining", "stopped"}[p]
 }
 
 // State is what a [Server] is doing.
 type State struct {
 	Phase Phase
-	Err   error     // while starting: why it takes no calls, if it was tried
+	Err   error     // while waiting: why it takes no calls, if it was tried
 	Since time.Time // that it is in this phase
 }
 
@@ -53,7 +53,7 @@ func (s *Server) leave(ctx context.Context, err error) {
 	case ctx.Err() != nil:
 		s.enter(Draining, nil)
 	case err != nil:
-		s.enter(Starting, err)
+		s.enter(Waiting, err)
 	default:
 		s.enter(Paused, nil)
 	}

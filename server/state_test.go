@@ -24,7 +24,7 @@ func TestState(t *testing.T) {
 		r.conn.Freeze()
 		p = r.launch(r.conn, func(s *server.Server) { server.Handle(s, double, slow(5*time.Second, &runs)) })
 		time.Sleep(time.Second)
-		in(server.Starting, time.Second, false)
+		in(server.Waiting, time.Second, false)
 		r.conn.Thaw()
 		time.Sleep(time.Second)
 		in(server.Serving, time.Second, false)
@@ -38,9 +38,9 @@ func TestState(t *testing.T) {
 
 		time.Sleep(time.Second)
 		r.broker.Stop()
-		in(server.Starting, 0, true)
+		in(server.Waiting, 0, true)
 		time.Sleep(time.Second)
-		in(server.Starting, time.Second, true)
+		in(server.Waiting, time.Second, true)
 		r.broker.Start()
 		in(server.Serving, 0, false)
 		if s := p.State(); s.Phase.String() != "serving" {

@@ -35,7 +35,7 @@ func newObserver(command string) *observer {
 		registry: prometheus.NewRegistry(), board: status.New(command, version()),
 	}
 	o.link = o.board.Link(brokerName)
-	o.registry.MustRegister(o.connections, o.servers, o.clients, metrics.BuildInfo(),
+	o.registry.MustRegister(o.connections, metrics.BuildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return o
 }
@@ -50,11 +50,15 @@ func (o *observer) opened(m *conn.Manager) {
 	o.link.Watch(m)
 }
 
+// server returns the options of all servers; each is then watched by servers.
 func (o *observer) server() []server.Option {
+	o.registry.MustRegister(o.servers)
 	return []server.Option{server.WithHooks(o.servers.Hooks()), server.WithHooks(o.board.ServerHooks())}
 }
 
+// client returns the options of all clients; each is then given to made.
 func (o *observer) client() []client.Option {
+	o.registry.MustRegister(o.clients)
 	return []client.Option{client.WithHooks(o.clients.Hooks()), client.WithHooks(o.board.ClientHooks())}
 }
 
@@ -71,7 +75,7 @@ func (o *observer) listen(c config.Admin, log *slog.Logger) (stop func(), err er
 		return nil, err
 	}
 	l, err := admin.Listen(admin.Config{
-		Addr: c.Listen, Token: token, Open: c.WithoutToken,
+		Addr: c.Listen, Token: token, Open: c.Open,
 		Checks: o.board.Checks, Status: o.board.Status, Metrics: o.registry, Log: log,
 	})
 	if err != nil {

@@ -86,6 +86,7 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 	}
 	level := zap.NewAtomicLevelAt(least)
 	log := loggerAt(logs, level, c.Log.Format == config.FormatText || c.Log.Format == config.FormatAuto && isTerminal(logs))
+	log.Info("starting", "version", version(), "services", named(c.Services))
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
 		return err

@@ -123,7 +123,7 @@ func TestGuard(t *testing.T) {
 
 func TestProbes(t *testing.T) {
 	ready := busy().Checks
-	broken := []status.Check{ready[0], {Name: "service math", For: 2.9, Text: "starting: declare queue rabbitrpc.math: access refused"}}
+	broken := []status.Check{ready[0], {Name: "service math", For: 2.9, Text: "waiting: declare queue rabbitrpc.math: access refused"}}
 	draining := []status.Check{ready[0], {Name: "service math", For: 0.2, Text: "draining"}}
 	for _, tt := range []struct {
 		name, path string
@@ -141,10 +141,10 @@ func TestProbes(t *testing.T) {
 		{"draining", "/readyz", draining, false, 503,
 			"[+]ping ok\n[+]broker ok for 2h3m4s: connected to amqp://127.0.0.1:5672\n[-]service math failed for 0s: draining\nreadyz check failed\n"},
 		{"to who has no token", "/readyz", broken, true, 503,
-			"[+]ping ok\n[+]broker ok for 2h3m4s: reason withheld\n[-]service math failed for 2s: reason withheld\nreadyz check failed\n"},
+			"[+]ping ok\n[+]broker ok for 2h3m4s\n[-]service math failed for 2s: reason withheld\nreadyz check failed\n"},
 		{"to who has", "/readyz?verbose", broken, false, 503,
 			"[+]ping ok\n[+]broker ok for 2h3m4s: connected to amqp://127.0.0.1:5672\n" +
-				"[-]service math failed for 2s: starting: declare queue rabbitrpc.math: access refused\nreadyz check failed\n"},
+				"[-]service math failed for 2s: waiting: declare queue rabbitrpc.math: access refused\nreadyz check failed\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := &fake{status: status.Status{Checks: tt.checks}}

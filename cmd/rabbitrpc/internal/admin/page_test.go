@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -104,7 +105,10 @@ func TestPage(t *testing.T) {
 		})
 	}
 	t.Run("live", func(t *testing.T) {
-		tab := testbrowser.Open(t, browser, l.url("/"), 1400, "light")
+		c := f.config("127.0.0.1:0")
+		c.Token = token
+		l := run(t, c)
+		tab := testbrowser.Open(t, browser, "http://"+url.UserPassword("me", token).String()+"@"+l.Addr(), 1400, "light")
 		until(t, tab, `byID("result").textContent === "Ready"`)
 		change(t, tab, f)
 		readable(t, tab)
@@ -118,7 +122,8 @@ func TestPage(t *testing.T) {
 		tab.Prefer("dark")
 		readable(t, tab)
 		tab.Shot("status-lost")
-		run(t, f.config(l.Addr()))
+		c.Addr = l.Addr()
+		run(t, c)
 		until(t, tab, `byID("result").textContent === "Not ready" && byID("lost").hidden`)
 		readable(t, tab)
 	})
@@ -177,10 +182,10 @@ func checkTexts(t *testing.T, tab *testbrowser.Tab) {
 	const cells = `(id, row) => [...document.querySelectorAll("#" + id + " tbody tr")[row].cells].map(c => c.textContent).join("|")`
 	for expression, want := range map[string]string{
 		`byID("name").textContent`:                             "rabbitrpc serve on api-7f9c",
-		`(` + cells + `)("services", 0)`:                       "math|serving|2 h 3 min|1 197 /s||0.03 %|0.42 ms|1.10 ms|18.7 ms|11 of 64|1 204",
-		`(` + cells + `)("services", 1)`:                       "fib|||1 184 /s||0.03 %|0.42 ms|1.10 ms|18.7 ms||",
+		`(` + cells + `)("services", 0)`:                       "math|serving|2 h 3 min|1 197 /s||0.03 %|420 µs|1.10 ms|18.7 ms|11 of 64|1 204",
+		`(` + cells + `)("services", 1)`:                       "fib|||1 184 /s||0.03 %|420 µs|1.10 ms|18.7 ms||",
 		`(` + cells + `)("services", 3)`:                       "images|paused|42 s|0 /s||–|–|–|–|0 of 8|0",
-		`(` + cells + `)("called", 1)`:                         "billing|absent|open|3.40 /s||100 %|0.10 ms|0.10 ms|0.30 ms",
+		`(` + cells + `)("called", 1)`:                         "billing|absent|open|3.40 /s||100 %|100 µs|100 µs|300 µs",
 		`(` + cells + `)("connections", 0)`:                    "broker|connected|2 h 3 min|3|amqp://127.0.0.1:5672|connection reset by peer, 2 h 3 min ago",
 		`(` + cells + `)("errors", 1)`:                         "math.fib|invalid_argument|answered|1 min 11 s ago|19|n must be 0 to 93, got 94|" + hostile,
 		`(` + cells + `)("counts", 0)`:                         "math|21 458 121|1 204|0|3|17|0|0|0|0|412 008 in 73.0 MiB",
@@ -202,15 +207,15 @@ func change(t *testing.T, tab *testbrowser.Tab, f *fake) {
 	f.change(func(s *status.Status) {
 		s.Ready = false
 		s.Checks[0] = status.Check{Name: "broker", For: 3, Text: "connecting: connection refused"}
-		s.Checks[1] = status.Check{Name: "service math", For: 3, Text: "starting: connection reset by peer"}
+		s.Checks[1] = status.Check{Name: "service math", For: 3, Text: "waiting: connection reset by peer"}
 		s.Connections[0].State, s.Connections[0].Broker, s.Connections[0].Attempt = "connecting", "", 4
 		s.Services = s.Services[:1:1]
-		s.Services[0].State, s.Services[0].Methods = "starting", s.Services[0].Methods[:1:1]
+		s.Services[0].State, s.Services[0].Methods = "waiting", s.Services[0].Methods[:1:1]
 		s.Called, s.Errors = []status.Called{}, []status.Error{}
 	})
 	until(t, tab, `byID("result").textContent === "Not ready"`)
 	for expression, want := range map[string]string{
-		`byID("reasons").innerText`:                                                                          "broker for 3 s: connecting: connection refused\nservice math for 3 s: starting: connection reset by peer",
+		`byID("reasons").innerText`:                                                                          "broker for 3 s: connecting: connection refused\nservice math for 3 s: waiting: connection reset by peer",
 		`document.querySelectorAll("#services tbody tr").length+""`:                                          "2",
 		`byID("called").parentElement.hidden+""`:                                                             "true",
 		`byID("errors").innerText`:                                                                           "There was none.",

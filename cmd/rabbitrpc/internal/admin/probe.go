@@ -35,15 +35,17 @@ func probe(w http.ResponseWriter, r *http.Request, name string, checks []status.
 	var b strings.Builder
 	b.WriteString("[+]ping ok\n")
 	for _, c := range checks {
-		mark, verdict, text := "[+]", "ok", c.Text
+		mark, verdict, text := "[+]", "ok", ": "+c.Text
 		if !c.OK {
 			mark, verdict = "[-]", "failed"
 		}
-		if withheld {
-			text = "reason withheld"
+		if withheld && c.OK {
+			text = ""
+		} else if withheld {
+			text = ": reason withheld"
 		}
 		age := time.Duration(c.For * float64(time.Second)).Truncate(time.Second)
-		fmt.Fprintf(&b, "%s%s %s for %v: %s\n", mark, c.Name, verdict, age, text)
+		fmt.Fprintf(&b, "%s%s %s for %v%s\n", mark, c.Name, verdict, age, text)
 	}
 	verdict := "passed"
 	if !ready {

@@ -22,7 +22,7 @@ func (a *Admin) check(c *checker) {
 	if err := admin.CheckToken(token); err != nil {
 		c.add("admin.token_file", "%s", err)
 	}
-	if err := admin.CheckAddr(a.Listen, token != "" || a.WithoutToken); err != nil {
+	if err := admin.CheckAddr(a.Listen, token != "" || a.Open); err != nil {
 		c.add("admin.listen", "%s", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestShowIsAConfiguration(t *testing.T) {
 broker: {url: 'amqp://me:topsecret@a,amqp://me:topsecret@b'}
 services:
 - {name: "true", kind: steps, pool: 3, queue: '123', methods: {go: {command: [a, '1', 'b c'], limit: 5s}}}
-- {name: m, kind: math, workers: 0x10, dedupe: {store: postgres, url: 'password=topsecret'}}
+- {name: m, kind: math, workers: 0x10, dedupe: {store: postgres, url: 'postgres://me:topsecret@h/db'}}
 `
 	c, err := load(t, text)
 	if err != nil {
@@ -89,6 +90,37 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// TestExampleUncommented: what is commented out can be used as it stands, and its defaults are those of the program. Left out are keys of other stores, and of files that are not there.
+func TestExampleUncommented(t *testing.T) {
+	commented := regexp.MustCompile(`(?m)^( *)# ( *)([a-z_]+:(?: .*)?)$`)
+	elsewhere := regexp.MustCompile(`^(path|url|schema|connections|lease|retention|credentials_file|username|password_file|[a-z]+_file|tls|server_name):`)
+	text := commented.ReplaceAllStringFunc(config.Example, func(line string) string {
+		m := commented.FindStringSubmatch(line)
+		if elsewhere.MatchString(m[3]) {
+			return ""
+		}
+		return m[1] + m[2] + m[3]
+	})
+	c, err := load(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := load(t, config.Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := map[string]bool{ // their defaults are those of server and store
+		"services.math.limits.": true, "services.math.dedupe.": true,
+	}
+	examples := []string{"admin.listen", "tracing.endpoint", "services.math.queue", "services.math.queue_method", "services.math.reply_to", "services.math.user"}
+	for _, change := range plain.Changes(&c.Config) {
+		section := change.Key[:strings.LastIndex(change.Key, ".")+1]
+		if !zero[section] && !slices.Contains(examples, change.Key) {
+			t.Errorf("the example says that the default of %s is %s, and it is %s", change.Key, change.To, change.From)
+		}
+	}
+}
+
 // keysOf returns the last parts of all keys of a struct.
 func keysOf(t reflect.Type) (names []string) {
 	if t.Kind() == reflect.Slice {
@@ -120,6 +152,10 @@ func TestChanges(t *testing.T) {
 		"{Key:services.a.workers Service:a From:1 To:2} {Key:services.b.methods.go.command Service:b From:[x] To:[y]}]"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	one, two := load("services: [{name: a, kind: steps, methods: {go: {command: [x y]}}}]"), load("services: [{name: a, kind: steps, methods: {go: {command: [x, y]}}}]")
+	if c := one.Changes(two); len(c) != 1 {
+		t.Errorf("got %v, want the command", c)
 	}
 	if c := before.Changes(before); len(c) > 0 {
 		t.Errorf("got %v, want none", c)

@@ -45,7 +45,8 @@ type Options struct {
 
 // A Daemon serves. Make it with [New].
 type Daemon struct {
-	Options
+	opts       Options
+	log        *slog.Logger
 	config     config.Config // what is in force; New's, then that of the goroutine that reloads
 	fail       context.CancelCauseFunc
 	broker     atomic.Pointer[config.Broker] // for the next dial
@@ -61,7 +62,7 @@ type Daemon struct {
 
 // New makes a daemon. It does no I/O: Run does.
 func New(o Options) *Daemon {
-	d := &Daemon{Options: o, config: o.Config.Config, system: systemd{log: o.Log}}
+	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}}
 	d.broker.Store(&o.Config.Broker)
 	return d
 }
@@ -73,15 +74,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer fail(nil)
 	d.fail = fail
 	b := d.broker.Load()
-	m, err := conn.Open(ctx, string(b.URL), append(slices.Clone(d.Conn),
-		conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.Log),
+	m, err := conn.Open(ctx, string(b.URL), append(slices.Clone(d.opts.Conn),
+		conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.log),
 		conn.WithCredentials(func() (string, string, error) { return d.broker.Load().Credentials() }),
 		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))...)
 	if err != nil {
 		return err
 	}
-	if d.Opened != nil {
-		d.Opened(m)
+	if d.opts.Opened != nil {
+		d.opts.Opened(m)
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -91,11 +92,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.conn.Store(m)
 	services, err := d.buildAll(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it is to end
+		}
 		return err
 	}
-	d.mu.Lock()
-	d.services = services
-	d.mu.Unlock()
+	d.set(services)
 	for _, s := range services {
 		s.start(ctx)
 		d.background.Go(func() { d.guard(s) })
@@ -111,14 +113,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return d.result()
 }
 
-// buildAll makes all services, or none.
+// buildAll builds all services, or none.
 func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) {
-	for i := range d.config.Services {
-		s, err := d.build(ctx, d.config.Services[i], nil)
+	for _, c := range d.config.Services {
+		s, err := d.build(ctx, c, nil)
 		if err != nil {
 			for _, s := range services {
 				s.close()
-				s.memory.close(d.Log)
+				s.memory.close(d.log)
 			}
 			return nil, err
 		}
@@ -146,7 +148,7 @@ func (d *Daemon) announce(ctx context.Context) bool {
 	}
 	d.ready.Store(true)
 	d.system.say("READY=1", d.status())
-	d.Ready(d.Broker().Addr)
+	d.opts.Ready(d.Broker().Addr)
 	return true
 }
 
@@ -164,7 +166,7 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 			stop = nil
 			d.draining.Store(true)
 			limit := d.drainLimit()
-			d.Log.Info("draining", "limit", limit)
+			d.log.Info("draining", "limit", limit)
 			d.system.say("STOPPING=1", d.status(), extend(limit+closing))
 		case <-ended:
 			return
@@ -176,13 +178,13 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 func (d *Daemon) result() error {
 	var errs []error
 	for _, s := range d.current() {
-		s.memory.close(d.Log)
+		s.memory.close(d.log)
 		if s.err != nil {
 			errs = append(errs, s.failure())
 		}
 	}
 	if len(errs) == 0 {
-		d.Log.Info("drained")
+		d.log.Info("drained")
 	}
 	return errors.Join(errs...)
 }
@@ -221,7 +223,13 @@ func (d *Daemon) Servers() (servers []*server.Server) {
 func (d *Daemon) current() []*service {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]*service(nil), d.services...)
+	return slices.Clone(d.services)
+}
+
+func (d *Daemon) set(services []*service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services = services
 }
 
 func (d *Daemon) drainLimit() (limit time.Duration) {

@@ -71,7 +71,7 @@ func load(t *testing.T, c *client.Client, services ...string) (stop func() (call
 	var calls int
 	var errs []error
 	over := make(chan struct{})
-	for i := range 16 {
+	for i := range 8 {
 		wg.Go(func() {
 			for {
 				select {

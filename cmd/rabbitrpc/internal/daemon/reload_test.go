@@ -45,7 +45,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			t.Errorf("%s: said: %s\n%s", tt.name, tt.not, got)
 		}
 	}
-	for i := range 30 {
+	for i := range 10 {
 		r.reload(strings.ReplaceAll(before, "takes", fmt.Sprintf("drain: 3%ds, takes", i%10)))
 	}
 	if calls, errs := stop(); len(errs) > 0 || calls < 100 {
@@ -116,7 +116,7 @@ func TestReloadFails(t *testing.T) {
 func TestReloadLog(t *testing.T) {
 	r := up(t, "services: [{name: re-log, kind: worker}]")
 	caller(t, "re-log")
-	got := r.reload("log: {level: debug, format: json}\nadmin: {listen: ':0'}\nservices: [{name: re-log, kind: worker}]")
+	got := r.reload("log: {level: debug, format: json}\nadmin: {listen: '127.0.0.1:0'}\nservices: [{name: re-log, kind: worker}]")
 	if l := r.level.Load(); l == nil || *l != "debug" {
 		t.Errorf("got the level %v, want debug", l)
 	}

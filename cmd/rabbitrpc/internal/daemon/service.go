@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/server"
@@ -31,23 +30,23 @@ func (d *Daemon) build(ctx context.Context, c config.Service, m *memory) (*servi
 	}
 	own := m == nil
 	if own {
-		if m, err = openMemory(ctx, &c.Dedupe, d.Log); err != nil {
+		if m, err = openMemory(ctx, &c.Dedupe, d.log); err != nil {
 			return nil, fmt.Errorf("service %s: open its store: %w", c.Name, err)
 		}
 	}
 	s := &service{config: c, memory: m, ended: func() {}, done: make(chan struct{})}
-	s.server, err = server.New(d.conn.Load(), c.Name, slices.Concat(opts, d.Server, []server.Option{server.WithLogger(d.Log), server.WithStore(m.store)})...)
+	s.server, err = server.New(d.conn.Load(), c.Name, append(append(opts, d.opts.Server...), server.WithLogger(d.log), server.WithStore(m.store))...)
 	if err == nil {
-		s.close, err = c.Own.Serve(s.server, d.Log)
+		s.close, err = c.Own.Serve(s.server, d.log)
 	}
 	if err != nil {
 		if own {
-			m.close(d.Log)
+			m.close(d.log)
 		}
 		return nil, fmt.Errorf("service %s: %w", c.Name, err)
 	}
-	if d.Built != nil {
-		s.ended = d.Built(s.server)
+	if d.opts.Built != nil {
+		s.ended = d.opts.Built(s.server)
 	}
 	return s, nil
 }

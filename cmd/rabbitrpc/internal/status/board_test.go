@@ -100,7 +100,7 @@ func TestChecks(t *testing.T) {
 		p.servers = []*server.Server{p.server}
 		want("service math ok serving")
 		p.broker.Stop()
-		want("service math failed starting: CONNECTION_FORCED - broker forced connection closure with reason 'shutdown' (320)")
+		want("service math failed waiting: CONNECTION_FORCED - broker forced connection closure with reason 'shutdown' (320)")
 		p.broker.Start()
 		want("service math ok serving")
 		p.server.Pause()

@@ -61,7 +61,7 @@ type Traffic struct {
 // A Service is one that the process serves. Its numbers count since the start.
 type Service struct {
 	Name     string  `json:"name"`
-	State    string  `json:"state"` // starting, serving, paused, draining or stopped
+	State    string  `json:"state"` // waiting, serving, paused, draining or stopped
 	For      float64 `json:"for"`   // seconds that it has been so
 	Running  int64   `json:"running"`
 	Limit    int     `json:"limit"`

@@ -3,6 +3,7 @@
 
 const every = 1000; // ms
 const patience = 3000; // ms, for an answer
+const source = location.origin + location.pathname + "status.json"; // without the password of a URL that has one: fetch refuses it
 const byID = id => document.getElementById(id);
 const thin = "\u202f";
 let seen = null; // when the last answer came
@@ -14,7 +15,11 @@ const write = {
   digits: n => n >= 99.95 ? write.number(n) : n === 0 ? "0" : n >= 9.95 ? n.toFixed(1) : n.toFixed(2),
   rate: n => write.digits(n) + thin + "/s",
   share: (n, all) => all > 0 ? write.digits(100 * n / all) + thin + "%" : "–",
-  took: s => s === 0 ? "–" : s < 0.9995 ? write.digits(1000 * s) + thin + "ms" : write.digits(s) + thin + "s",
+  took(s) {
+    if (s === 0) return "–";
+    if (s < 0.0009995) return write.number(1e6 * s) + thin + "µs";
+    return s < 0.9995 ? write.digits(1000 * s) + thin + "ms" : write.digits(s) + thin + "s";
+  },
   bytes(n) {
     let unit = 0;
     for (; n >= 1000 && unit < 4; unit++) n /= 1024;
@@ -114,7 +119,7 @@ const columns = (...names) => names.map(n => ({ name: n.replace(/[#~_]$/, ""), c
 const badge = (text, kind) => ({ text, kind: "badge " + kind });
 const tones = {
   connected: "good", serving: "good", present: "good", closed: "good", busy: "unsure", paused: "unsure", draining: "unsure",
-  starting: "bad", connecting: "bad", blocked: "bad", absent: "bad", missing: "bad", denied: "bad", open: "bad", "half-open": "unsure",
+  waiting: "bad", connecting: "bad", blocked: "bad", absent: "bad", missing: "bad", denied: "bad", open: "bad", "half-open": "unsure",
 };
 const state = text => badge(text, tones[text] || "none");
 
@@ -220,7 +225,7 @@ function lose(why) {
 
 async function answer() {
   try {
-    const got = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(patience) });
+    const got = await fetch(source, { cache: "no-store", signal: AbortSignal.timeout(patience) });
     if (got.ok) return await got.json();
     lose(got.status === 401 ? "it wants its token, load this page again" : "HTTP " + got.status);
   } catch (e) {
