@@ -27,7 +27,7 @@ func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, err
 		c.stats.ok.Add(1)
 	}
 	if c.opts.hooks.CallEnded != nil {
-		c.opts.hooks.CallEnded(CallEnded{Request: &req, Attempts: req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
+		c.opts.hooks.CallEnded(ctx, CallEnded{Request: &req, Attempts: req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
 	}
 	return reply, err
 }
@@ -186,9 +186,8 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.stats.resent.Add(1)
 	}
 	if c.opts.hooks.AttemptEnded != nil {
-		req := call.req // the hook may keep it
-		c.opts.hooks.AttemptEnded(AttemptEnded{
-			Request: &req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
+		c.opts.hooks.AttemptEnded(ctx, AttemptEnded{
+			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
 		})
 	}
 	return e

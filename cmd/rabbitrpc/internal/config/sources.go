@@ -121,6 +121,8 @@ func flagOf(key string) string {
 		return "--url"
 	case "log.level":
 		return "--log-level"
+	case "admin.listen":
+		return "--admin"
 	}
 	return "--" + strings.ReplaceAll(strings.TrimPrefix(key, ofServices), "_", "-")
 }

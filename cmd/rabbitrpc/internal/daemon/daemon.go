@@ -34,6 +34,13 @@ type Options struct {
 	Ready    func(addr string)              // is called once, when all services take calls, with the address of the broker
 	SetLevel func(level string)             // changes the level of Log
 	Log      *slog.Logger
+
+	// More, for those who observe: options of the connection and of each server, what is told of the connection, and of each
+	// server, whose end it then tells.
+	Conn   []conn.Option
+	Server []server.Option
+	Opened func(*conn.Manager)
+	Built  func(*server.Server) (ended func())
 }
 
 // A Daemon serves. Make it with [New].
@@ -67,11 +74,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer fail(nil)
 	d.fail = fail
 	b := d.broker.Load()
-	m, err := conn.Open(ctx, string(b.URL), conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.log),
+	m, err := conn.Open(ctx, string(b.URL), append(slices.Clone(d.opts.Conn),
+		conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.log),
 		conn.WithCredentials(func() (string, string, error) { return d.broker.Load().Credentials() }),
-		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))
+		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))...)
 	if err != nil {
 		return err
+	}
+	if d.opts.Opened != nil {
+		d.opts.Opened(m)
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -199,6 +210,14 @@ func (d *Daemon) Services() (states []State) {
 		states = append(states, State{Config: s.config, Ready: s.isReady(), Stats: s.server.Stats()})
 	}
 	return states
+}
+
+// Servers are the servers of all services, in the order of the configuration; none while they are being set up.
+func (d *Daemon) Servers() (servers []*server.Server) {
+	for _, s := range d.current() {
+		servers = append(servers, s.server)
+	}
+	return servers
 }
 
 func (d *Daemon) current() []*service {

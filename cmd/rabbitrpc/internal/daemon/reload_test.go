@@ -116,7 +116,7 @@ func TestReloadFails(t *testing.T) {
 func TestReloadLog(t *testing.T) {
 	r := up(t, "services: [{name: re-log, kind: worker}]")
 	caller(t, "re-log")
-	got := r.reload("log: {level: debug, format: json}\nadmin: {listen: ':0'}\nservices: [{name: re-log, kind: worker}]")
+	got := r.reload("log: {level: debug, format: json}\nadmin: {listen: '127.0.0.1:0'}\nservices: [{name: re-log, kind: worker}]")
 	if l := r.level.Load(); l == nil || *l != "debug" {
 		t.Errorf("got the level %v, want debug", l)
 	}
