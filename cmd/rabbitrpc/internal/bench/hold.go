@@ -1,0 +1,4 @@
+package bench
+
+// A Hold is what calls in flight take.
+type Hold struct{}
