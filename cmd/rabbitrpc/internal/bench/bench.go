@@ -6,13 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/load"
@@ -21,18 +17,19 @@ import (
 
 // Config says what to measure. The command has checked it.
 type Config struct {
-	URL      string // of a broker; empty for a private one
-	Target   *Target
+	Command  string  // that asks for all this, to repeat it
+	URL      string  // of a broker; empty for a private one
+	Target   *Target // what to call; nil for a server of our own
+	Sides    []Side  // the first is compared with each of the others
 	Modes    []string
 	Callers  []int
 	Sizes    []int
-	Sides    []Side // the first is what the others are compared with
-	Rate     float64
-	Rounds   int
-	Warmup   time.Duration
-	Duration time.Duration // of a round
-	Profiles string        // a folder; may be empty
-	Command  string        // that asks for all this, to repeat it
+	Rate     float64       // calls that begin each second; 0 for a closed loop
+	Rounds   int           // in which the sides take turns
+	Warmup   time.Duration // of each side, before the first round
+	Duration time.Duration // of each side in a round
+	InFlight int           // calls to be held in flight, after all else; 0 for none
+	Profiles string        // a folder for profiles; may be empty
 
 	Worker func() *exec.Cmd // a process that runs [Work]; its environment is set here
 	Show   func(Progress)   // is told how far it is; may be nil
@@ -40,7 +37,7 @@ type Config struct {
 
 // A Progress is how far a run is.
 type Progress struct {
-	Done, Total int // loads
+	Done, Total int // parts of about the same length
 	Doing       string
 }
 
@@ -52,7 +49,7 @@ type run struct {
 	done   int
 }
 
-// Run measures. If ctx ends, or something fails, what has been measured is returned as well, if that is anything.
+// Run measures. If ctx ends, or something fails, the report has what has been measured until then. It is nil if nothing has.
 func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	r := &run{Config: c}
 	if c.URL == "" {
@@ -73,10 +70,26 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 			r.report.Cells = append(r.report.Cells, result)
 		}
 		if err != nil {
-			return r.report, fmt.Errorf("%s: %w", cell, err)
+			return r.reported(), fmt.Errorf("%s: %w", cell, err)
+		}
+	}
+	if c.InFlight > 0 {
+		for _, side := range c.Sides {
+			if err := r.hold(ctx, side); err != nil {
+				return r.reported(), fmt.Errorf("%s: hold calls in flight: %w", side.Name, err)
+			}
 		}
 	}
 	return r.report, nil
+}
+
+// reported is what there is of a report that is not complete.
+func (r *run) reported() *Report {
+	if len(r.report.Cells) == 0 {
+		return nil
+	}
+	r.report.Incomplete = true
+	return r.report
 }
 
 // first returns the first of the URLs of a cluster: the raw loop knows no other.
@@ -85,8 +98,12 @@ func first(urls string) string {
 	return one
 }
 
-func (c Cell) String() string {
-	return fmt.Sprintf("%s, %d callers, %d bytes", c.Mode, c.Callers, c.Size)
+func (r *run) show(format string, args ...any) {
+	if r.Show != nil {
+		total := len(r.cells()) * len(r.Sides) * (1 + r.Rounds)
+		r.Show(Progress{r.done, total, fmt.Sprintf(format, args...)})
+	}
+	r.done++
 }
 
 // cell measures all sides in turns, in processes that live as long as the cell.
@@ -99,43 +116,48 @@ func (r *run) cell(ctx context.Context, cell Cell) (CellResult, error) {
 		}
 	}()
 	for _, side := range r.Sides {
-		p, err := r.start(ctx, side, cell, Setup{})
+		p, err := r.start(ctx, Setup{Side: side, Cell: cell})
 		if err != nil {
 			return result, fmt.Errorf("%s: %w", side.Name, err)
 		}
 		pairs = append(pairs, p)
 		result.Goroutines = append(result.Goroutines, p.connected.Idle.Goroutines-p.connected.Before.Goroutines)
 	}
-	for n := range r.Rounds + 1 { // the first is to warm up
-		round := make(Round, 0, len(pairs))
-		for _, p := range pairs {
-			r.show("%s: %s", cell, p.side.Name)
-			m, err := r.measure(ctx, p, cell, n == 0)
-			if err != nil {
-				return result, fmt.Errorf("%s: %w", p.side.Name, err)
-			}
-			round = append(round, m)
+	if _, err := r.round(ctx, cell, pairs, r.Warmup); err != nil {
+		return result, err
+	}
+	for range r.Rounds {
+		round, err := r.round(ctx, cell, pairs, r.Duration)
+		if err != nil {
+			return result, err
 		}
-		if n > 0 {
-			result.Rounds = append(result.Rounds, round)
+		result.Rounds = append(result.Rounds, round)
+	}
+	for _, p := range pairs {
+		if err := p.finish(ctx); err != nil {
+			return result, fmt.Errorf("%s: %w", p.side.Name, err)
 		}
 	}
-	return result, r.finish(ctx, pairs)
+	return result, nil
 }
 
-func (r *run) show(format string, args ...any) {
-	if r.Show != nil {
-		r.Show(Progress{r.done, len(r.cells()) * len(r.Sides) * (r.Rounds + 1), fmt.Sprintf(format, args...)})
+// round makes the load of a cell on one side after the other.
+func (r *run) round(ctx context.Context, cell Cell, pairs []*pair, d time.Duration) (Round, error) {
+	l := load.Load{Callers: cell.Callers, Duration: d, Rate: r.Rate}
+	round := make(Round, 0, len(pairs))
+	for _, p := range pairs {
+		r.show("%s: %s", cell, p.side.Name)
+		m, err := r.measure(ctx, p, l)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.side.Name, err)
+		}
+		round = append(round, m)
 	}
-	r.done++
+	return round, nil
 }
 
-// measure makes one load, and reads before and after what each process has used.
-func (r *run) measure(ctx context.Context, p *pair, cell Cell, warmup bool) (m Measurement, err error) {
-	l := load.Load{Callers: cell.Callers, Duration: r.Duration, Rate: r.Rate}
-	if warmup {
-		l.Duration = r.Warmup
-	}
+// measure makes one load, and reads before and after it what the processes have used.
+func (r *run) measure(ctx context.Context, p *pair, l load.Load) (m Measurement, err error) {
 	serverBefore, brokerBefore, err := r.usages(ctx, p)
 	if err != nil {
 		return m, err
@@ -162,94 +184,7 @@ func (r *run) usages(ctx context.Context, p *pair) (server Usage, broker time.Du
 		}
 	}
 	if r.node != nil {
-		if broker, err = r.node.CPUTime(); err != nil {
-			return server, 0, err
-		}
+		broker, err = r.node.CPUTime()
 	}
-	return server, broker, nil
-}
-
-func (r *run) finish(ctx context.Context, pairs []*pair) error {
-	for _, p := range pairs {
-		if err := p.finish(ctx); err != nil {
-			return fmt.Errorf("%s: %w", p.side.Name, err)
-		}
-	}
-	return nil
-}
-
-// A pair is the client and the server of a side.
-type pair struct {
-	side           Side
-	client, server *process // no server if somebody else's is called
-	connected      Connected
-}
-
-// start starts the processes of a side. What is set in s already stays.
-func (r *run) start(ctx context.Context, side Side, cell Cell, s Setup) (p *pair, err error) {
-	s.Side, s.Cell, s.Target = side, cell, r.Target
-	s.Queue = "bench-" + uuid.NewString()[:8]
-	p = &pair{side: side}
-	defer func() {
-		if err != nil {
-			p.end()
-		}
-	}()
-	if r.Target == nil || side.Kind != kindOwn {
-		if p.server, err = r.launch(side); err != nil {
-			return nil, err
-		}
-		s.Profile = r.profile(side, cell, "server")
-		if err = p.server.call(ctx, "Server.Serve", s, &Nothing{}); err != nil {
-			return nil, err
-		}
-	}
-	if p.client, err = r.launch(side); err != nil {
-		return nil, err
-	}
-	s.Profile = r.profile(side, cell, "client")
-	if err = p.client.call(ctx, "Client.Connect", s, &p.connected); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-func (r *run) launch(side Side) (*process, error) {
-	url := r.URL
-	if side.Kind != kindOwn {
-		url = first(url)
-	}
-	cmd := r.Worker()
-	cmd.Env = append(append(os.Environ(), "RABBITMQ_URL="+url), side.Env...)
-	p, err := startProcess(cmd)
-	if err != nil {
-		return nil, fmt.Errorf("start a process: %w", err)
-	}
-	return p, nil
-}
-
-// profile returns the beginning of the names of a process's profiles, empty if there are to be none.
-func (r *run) profile(side Side, cell Cell, role string) string {
-	if r.Profiles == "" {
-		return ""
-	}
-	name := strings.NewReplacer("=", "-", ",", "-", "/", "-").Replace(side.Name)
-	return filepath.Join(r.Profiles, fmt.Sprintf("%s-%s-%d-callers-%d-bytes-%s", name, cell.Mode, cell.Callers, cell.Size, role))
-}
-
-// finish ends the work of a pair in good order.
-func (p *pair) finish(ctx context.Context) error {
-	if err := p.client.call(ctx, "Client.Finish", Nothing{}, &Nothing{}); err != nil || p.server == nil {
-		return err
-	}
-	return p.server.call(ctx, "Server.Finish", Nothing{}, &Nothing{})
-}
-
-// end ends the processes of a pair, whatever they do.
-func (p *pair) end() {
-	for _, one := range []*process{p.client, p.server} {
-		if one != nil {
-			one.end()
-		}
-	}
+	return server, broker, err
 }

@@ -18,6 +18,8 @@ type Report struct {
 	Seconds float64      `json:"seconds"`        // of a round
 	Cells   []CellResult `json:"cells"`
 	Holds   []Hold       `json:"in_flight,omitempty"`
+
+	Incomplete bool `json:"incomplete,omitempty"` // it was stopped, or failed
 }
 
 // A CellResult is what was measured in a cell.
@@ -114,4 +116,16 @@ func median(v []float64) float64 {
 	}
 	v = slices.Sorted(slices.Values(v))
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// Failed returns how many calls were not answered, in all rounds of all sides.
+func (r *Report) Failed() (n uint64) {
+	for _, c := range r.Cells {
+		for _, round := range c.Rounds {
+			for _, m := range round {
+				n += m.Failed + m.Missed
+			}
+		}
+	}
+	return n
 }

@@ -3,13 +3,14 @@ package bench
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kinds of a side.
 const (
-	kindOwn     = "self" // this program, as it is or with another environment
-	kindRaw     = "raw"
-	kindRawSafe = "raw-safe"
+	KindOwn     = "self" // this program, as it is or with another environment
+	KindRaw     = "raw"
+	KindRawSafe = "raw-safe"
 )
 
 // A Side is one of those that are compared.
@@ -23,11 +24,11 @@ type Side struct {
 func ParseSide(text string) (Side, error) {
 	kind, env, more := strings.Cut(text, ":")
 	switch {
-	case !more && (kind == kindRaw || kind == kindRawSafe):
+	case !more && (kind == KindRaw || kind == KindRawSafe):
 		return Side{Name: kind, Kind: kind}, nil
-	case more && kind == kindOwn:
+	case more && kind == KindOwn:
 		vars, err := ParseEnv(env)
-		return Side{Name: env, Kind: kindOwn, Env: vars}, err
+		return Side{Name: env, Kind: KindOwn, Env: vars}, err
 	}
 	return Side{}, fmt.Errorf("compare with raw, raw-safe or self:NAME=VALUE, not with %q", text)
 }
@@ -89,24 +90,29 @@ func (c *Config) cells() (all []Cell) {
 type Setup struct {
 	Side    Side
 	Cell    Cell
-	Queue   string // and service, of this run alone
-	Target  *Target
-	Profile string // where to write profiles to; the beginning of the files' names; may be empty
-	Hold    bool   // the server keeps all calls waiting
-	Hosting int    // calls in flight that a client has to have room for
+	Queue   string  // and service, of this pair alone
+	Target  *Target // what to call; nil for the pair's own server
+	Profile string  // the beginning of the names of the files for profiles; empty for none
+	Hold    bool    // the server keeps what it gets
 }
 
-// A Target is a method that somebody serves already.
+// A Target is a method that somebody else serves.
 type Target struct {
 	Service, Method string
 	Body            []byte // JSON
 }
 
-func (s *Setup) workers() int {
+// timeout is for a call of ours; the raw loop has none.
+func (s *Setup) timeout() time.Duration {
 	if s.Hold {
-		return maxWorkers
+		return holdTimeout
 	}
-	return s.Cell.workers()
+	return callTimeout
 }
 
-func (s *Setup) room() int { return max(s.Hosting, s.Cell.Callers) }
+const callTimeout = 30 * time.Second
+
+// String names the cell for people.
+func (c Cell) String() string {
+	return fmt.Sprintf("%s, %d callers, %d bytes", c.Mode, c.Callers, c.Size)
+}

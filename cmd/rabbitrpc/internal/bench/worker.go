@@ -2,7 +2,7 @@ package bench
 
 import (
 	"context"
-	"io"
+	"errors"
 	"log/slog"
 	"net/rpc"
 	"net/rpc/jsonrpc"
@@ -11,36 +11,42 @@ import (
 	"syscall"
 )
 
-// Work is a process that is a client or a server of the benchmark, as the process that has started it asks for on standard
-// input. It returns when that closes its end, or is gone.
+// Work is a process that is a client or a server of the benchmark, as the one that has started it asks on standard input. It
+// returns when that closes its end, or is gone.
 func Work(ctx context.Context, url string, log *slog.Logger) error {
 	signal.Ignore(syscall.SIGINT) // a terminal sends Ctrl-C to all its processes; the one that measures decides
-	answers := os.Stdout
-	os.Stdout = os.Stderr // nothing else may get among the answers
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &worker{ctx: ctx, url: url, log: log}
+	w := worker{ctx, url, log}
+	client, server := &clientWorker{worker: w}, &serverWorker{worker: w}
 	s := rpc.NewServer()
-	for name, service := range map[string]any{"Client": &clientWorker{worker: w}, "Server": &serverWorker{worker: w}} {
-		if err := s.RegisterName(name, service); err != nil {
-			return err
-		}
+	if err := errors.Join(s.RegisterName("Client", client), s.RegisterName("Server", server)); err != nil {
+		return err
 	}
-	s.ServeCodec(jsonrpc.NewServerCodec(stdio{os.Stdin, answers}))
-	return nil
+	s.ServeCodec(jsonrpc.NewServerCodec(stdio{end: cancel}))
+	return server.close() // if it was not asked to: nothing is to stay in somebody's broker
 }
 
-type stdio struct {
-	io.Reader
-	io.WriteCloser
-}
-
-// A worker is what both roles have in common.
+// A worker is what both roles know. The methods that net/rpc finds have no context of their own.
 type worker struct {
-	ctx context.Context // of the process
+	ctx context.Context // ends when nobody asks any more
 	url string
 	log *slog.Logger
 }
+
+// A stdio is the standard input and output. It ends what goes on when nobody is there any more.
+type stdio struct{ end func() }
+
+func (s stdio) Read(p []byte) (int, error) {
+	n, err := os.Stdin.Read(p)
+	if err != nil {
+		s.end()
+	}
+	return n, err
+}
+
+func (stdio) Write(p []byte) (int, error) { return os.Stdout.Write(p) }
+func (stdio) Close() error                { return nil }
 
 // Nothing is what a method takes or answers that has nothing to say.
 type Nothing struct{}

@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/load"
@@ -16,14 +15,12 @@ import (
 
 const method = "echo"
 
-// callTimeout is for a call of ours; the raw loop has none.
-const callTimeout = 30 * time.Second
-
 // A clientWorker makes the calls.
 type clientWorker struct {
-	*worker
-	call load.Call
-	prof *profile
+	worker
+	call  load.Call
+	prof  *profile
+	ended atomic.Pointer[held] // the first of the calls that were to be held; nil if there is none
 }
 
 // Connected is what a client takes before its first call.
@@ -32,7 +29,7 @@ type Connected struct{ Before, Idle Memory }
 // Connect makes the client, and one call.
 func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 	c.Before = ownMemory()
-	if s.Side.Kind == kindOwn {
+	if s.Side.Kind == KindOwn {
 		w.call, err = w.dial(&s)
 	} else {
 		w.call, err = w.dialRaw(&s)
@@ -55,7 +52,7 @@ func (w *clientWorker) dial(s *Setup) (load.Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []client.Option{client.WithTimeout(callTimeout), client.WithMaxInFlight(s.room())}
+	opts := []client.Option{client.WithTimeout(s.timeout()), client.WithMaxInFlight(s.Cell.Callers)}
 	switch s.Cell.Mode {
 	case ModeDurable:
 		opts = append(opts, client.Durable())
@@ -83,7 +80,7 @@ func (w *clientWorker) dial(s *Setup) (load.Call, error) {
 }
 
 func (w *clientWorker) dialRaw(s *Setup) (load.Call, error) {
-	c, err := rawloop.Dial(w.url, s.Queue, s.Side.Kind == kindRawSafe)
+	c, err := rawloop.Dial(w.url, s.Queue, s.Side.Kind == KindRawSafe)
 	if err != nil {
 		return nil, err
 	}
@@ -119,32 +116,26 @@ func (w *clientWorker) Load(l load.Load, out *Loaded) error {
 // Finish writes what was asked for besides.
 func (w *clientWorker) Finish(Nothing, *Nothing) error { return w.prof.stop() }
 
-// Hold makes n calls at once, and tells what the process holds once they are in flight, which is when held of them have
-// not been answered for a moment.
-func (w *clientWorker) Hold(n int, m *Memory) error {
-	ctx, cancel := context.WithCancel(w.ctx)
-	var calls sync.WaitGroup
-	defer calls.Wait()
-	defer cancel()
-	failed := make(chan error, 1)
+// Hold makes n calls at once, which nobody is to answer.
+func (w *clientWorker) Hold(n int, _ *Nothing) error {
 	for range n {
-		calls.Go(func() {
-			if err := w.call(ctx); ctx.Err() == nil {
-				select {
-				case failed <- fmt.Errorf("a call ended while it was to be held: %v", err):
-				default:
-				}
+		go func() { // until the process ends
+			if err := w.call(w.ctx); w.ctx.Err() == nil {
+				w.ended.CompareAndSwap(nil, &held{err})
 			}
-		})
+		}()
 	}
-	select {
-	case err := <-failed:
-		return err
-	case <-time.After(holdFor):
-	}
-	*m = ownMemory()
 	return nil
 }
 
-// holdFor is enough to send a hundred thousand requests.
-const holdFor = 15 * time.Second
+// A held is how a call ended that should not have.
+type held struct{ err error }
+
+// Memory tells what the process holds, and fails if a call that is to be held was not.
+func (w *clientWorker) Memory(_ Nothing, m *Memory) error {
+	*m = ownMemory()
+	if h := w.ended.Load(); h != nil {
+		return fmt.Errorf("a call ended that was to be held: %v", h.err)
+	}
+	return nil
+}

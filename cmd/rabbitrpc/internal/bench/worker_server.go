@@ -2,8 +2,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
+	"sync/atomic"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/rawloop"
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -13,17 +14,24 @@ import (
 
 // A serverWorker answers the calls.
 type serverWorker struct {
-	*worker
-	prof *profile
-	stop func() error
+	worker
+	prof  *profile
+	stop  func() error
+	queue func() (int, error) // requests that wait there
+
+	hold    chan struct{} // closed to let requests go that are held; nil if none are
+	holding atomic.Int64
 }
 
 // Serve makes the server, and returns once it takes calls.
 func (w *serverWorker) Serve(s Setup, _ *Nothing) (err error) {
-	if s.Side.Kind == kindOwn {
-		w.stop, err = w.serve(&s)
+	if s.Hold {
+		w.hold = make(chan struct{})
+	}
+	if s.Side.Kind == KindOwn {
+		err = w.serve(&s)
 	} else {
-		w.stop, err = w.serveRaw(&s)
+		err = w.serveRaw(&s)
 	}
 	if err != nil {
 		return err
@@ -32,12 +40,21 @@ func (w *serverWorker) Serve(s Setup, _ *Nothing) (err error) {
 	return err
 }
 
-func (w *serverWorker) serve(s *Setup) (stop func() error, err error) {
+// echo answers a request with its own body, in the end.
+func (w *serverWorker) echo(body []byte) []byte {
+	if w.hold != nil {
+		w.holding.Add(1)
+		<-w.hold
+	}
+	return body
+}
+
+func (w *serverWorker) serve(s *Setup) error {
 	m, err := conn.Open(w.ctx, w.url, conn.WithName("rabbitrpc bench server"), conn.WithLogger(w.log))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	opts := []server.Option{server.WithWorkers(s.workers()), server.WithLogger(w.log), server.WithDrain(time.Second)}
+	opts := []server.Option{server.WithWorkers(s.Cell.workers()), server.WithLogger(w.log)}
 	queues := []string{"rabbitrpc." + s.Queue}
 	if s.Cell.Mode == ModePlain {
 		opts = append(opts, server.WithQueue(s.Queue, method))
@@ -45,35 +62,39 @@ func (w *serverWorker) serve(s *Setup) (stop func() error, err error) {
 	}
 	srv, err := server.New(m, s.Queue, opts...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	echo := rpc.Method[[]byte, []byte]{Service: s.Queue, Name: method, ContentType: rpc.ContentTypeBytes}
-	hold := s.Hold
-	server.Handle(srv, echo, func(ctx context.Context, body []byte) ([]byte, error) {
-		if hold {
-			<-ctx.Done()
-		}
-		return body, nil
-	})
-	ctx, cancel := context.WithCancel(w.ctx)
+	server.Handle(srv, echo, func(_ context.Context, body []byte) ([]byte, error) { return w.echo(body), nil })
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx)) // it is stopped in good order, whatever else ends
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx) }()
+	w.stop = func() error {
+		cancel()
+		return errors.Join(<-ended, remove(m, queues))
+	}
+	w.queue = func() (int, error) { return waiting(w.ctx, m, queues[len(queues)-1]) }
 	select {
 	case <-srv.Ready():
+		return nil
 	case err := <-ended:
-		cancel()
-		return nil, fmt.Errorf("serve: %w", err)
+		ended <- err
+		return fmt.Errorf("serve: %w", err)
 	}
-	return func() error {
-		cancel()
-		<-ended // it was cut short, maybe
-		return remove(w.ctx, m, queues)
-	}, nil
 }
 
-// remove deletes queues, with all that is in them.
-func remove(ctx context.Context, m *conn.Manager, queues []string) error {
-	ctx, cancel := context.WithTimeout(ctx, closeLimit)
+func waiting(ctx context.Context, m *conn.Manager, queue string) (int, error) {
+	s, err := m.Session(ctx)
+	if err != nil {
+		return 0, err
+	}
+	q, err := s.InspectQueue(ctx, queue)
+	return q.Messages, err
+}
+
+// remove deletes queues, with all that is in them, and ends the connection.
+func remove(m *conn.Manager, queues []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	s, err := m.Session(ctx)
 	if err != nil {
@@ -87,31 +108,41 @@ func remove(ctx context.Context, m *conn.Manager, queues []string) error {
 	return m.Close(ctx)
 }
 
-func (w *serverWorker) serveRaw(s *Setup) (stop func() error, err error) {
-	handle := func(body []byte) []byte { return body }
-	if s.Hold {
-		handle = func(body []byte) []byte { <-w.ctx.Done(); return body }
-	}
-	srv, err := rawloop.Serve(w.url, s.Queue, s.workers(), s.Side.Kind == kindRawSafe, handle)
+func (w *serverWorker) serveRaw(s *Setup) error {
+	srv, err := rawloop.Serve(w.url, s.Queue, s.Cell.workers(), s.Side.Kind == KindRawSafe, w.echo)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return func() error { srv.Close(); return nil }, nil
+	w.stop = func() error { srv.Close(); return nil }
+	w.queue = srv.Waiting
+	return nil
 }
 
-// Usage returns what the server has used so far.
+// Usage tells what the server has used so far.
 func (w *serverWorker) Usage(_ Nothing, u *Usage) error {
 	*u = ownUsage()
 	return nil
 }
 
-// Finish stops the server, deletes what it has declared, and writes what was asked for besides.
-func (w *serverWorker) Finish(Nothing, *Nothing) error {
-	err := w.prof.stop()
-	if w.stop != nil {
-		if e := w.stop(); err == nil {
-			err = e
-		}
-	}
+// Held tells how many requests are held, or wait in the queue.
+func (w *serverWorker) Held(_ Nothing, n *int) error {
+	queued, err := w.queue()
+	*n = int(w.holding.Load()) + queued
 	return err
+}
+
+// Finish stops the server, deletes what it has declared, and writes what was asked for besides.
+func (w *serverWorker) Finish(Nothing, *Nothing) error { return errors.Join(w.prof.stop(), w.close()) }
+
+// close is the part of Finish that nobody may leave out. A second one does nothing.
+func (w *serverWorker) close() error {
+	if w.stop == nil {
+		return nil
+	}
+	if w.hold != nil {
+		close(w.hold)
+	}
+	stop := w.stop
+	w.stop = nil
+	return stop()
 }

@@ -69,6 +69,15 @@ func (s *Server) answer(d amqp.Delivery, handle func([]byte) []byte) error {
 	return err
 }
 
+// Waiting returns how many requests wait in the queue.
+func (s *Server) Waiting() (int, error) {
+	q, err := s.in.QueueDeclarePassive(s.queue, s.safe, !s.safe, false, false, nil)
+	if err != nil {
+		return 0, fmt.Errorf("inspect queue: %w", err)
+	}
+	return q.Messages, nil
+}
+
 // Close deletes the queue, ends the connections and waits for the workers.
 func (s *Server) Close() {
 	s.in.QueueDelete(s.queue, false, false, false) // if that fails, the connection is gone
