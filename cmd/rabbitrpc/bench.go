@@ -263,7 +263,7 @@ func (f *benchFlags) reach(ctx context.Context, errs io.Writer) error {
 
 func (f *benchFlags) write(out io.Writer, r *bench.Report) error {
 	if f.svg != "" {
-		if err := r.WriteSVG(f.svg); err != nil {
+		if err := writeSVG(f.svg, r); err != nil {
 			return fmt.Errorf("write plots: %w", err)
 		}
 	}
@@ -273,6 +273,14 @@ func (f *benchFlags) write(out io.Writer, r *bench.Report) error {
 		return e.Encode(r)
 	}
 	return r.Text(out)
+}
+
+func writeSVG(name string, r *bench.Report) error {
+	w, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.SVG(w), w.Close())
 }
 
 // newBenchWorker is a client or a server of the benchmark, a process of its own.

@@ -75,6 +75,19 @@ func newMeasurement(r *load.Result, client, server Usage, broker time.Duration) 
 
 func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
+// groups returns the cells of each mode and size.
+func (r *Report) groups() (all [][]CellResult) {
+	for rest := r.Cells; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Mode == rest[0].Mode && rest[n].Size == rest[0].Size {
+			n++
+		}
+		all = append(all, rest[:n])
+		rest = rest[n:]
+	}
+	return all
+}
+
 // A Figure is a number of a measurement.
 type Figure func(*Measurement) float64
 

@@ -114,5 +114,5 @@ const callTimeout = 30 * time.Second
 
 // String names the cell for people.
 func (c Cell) String() string {
-	return fmt.Sprintf("%s, %d callers, %d bytes", c.Mode, c.Callers, c.Size)
+	return fmt.Sprintf("%s, %s, %d bytes", c.Mode, callers(c.Callers), c.Size)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/load"
@@ -26,6 +27,9 @@ type clientWorker struct {
 // Connected is what a client takes before its first call.
 type Connected struct{ Before, Idle Memory }
 
+// settleFor lets what set up the client and its first call come to its end.
+const settleFor = 100 * time.Millisecond
+
 // Connect makes the client, and one call.
 func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 	c.Before = ownMemory()
@@ -42,6 +46,7 @@ func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 			return fmt.Errorf("first call: %w", err)
 		}
 	}
+	time.Sleep(settleFor)
 	c.Idle = ownMemory()
 	w.prof, err = startProfile(s.Profile)
 	return err
