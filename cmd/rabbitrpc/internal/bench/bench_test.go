@@ -39,7 +39,7 @@ func TestWorkers(t *testing.T) {
 		cell Cell
 		want int
 	}{
-		{Cell{Mode: ModeDirect, Callers: 256}, 256},
+		{Cell{Mode: ModeDirect, Callers: 256}, 512},
 		{Cell{Mode: ModeQueued, Callers: 256}, 128},
 		{Cell{Mode: ModeQueued, Callers: 1}, 1},
 		{Cell{Mode: ModeDirect, Callers: 100_000}, maxWorkers},

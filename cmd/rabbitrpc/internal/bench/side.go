@@ -62,12 +62,12 @@ type Cell struct {
 	Size    int    `json:"size"` // bytes of the body, each way
 }
 
-// workers returns how many workers a server has. There is one for each call, or a direct request would find none free and
-// come back; in queued mode half of them have to wait in the queue.
+// workers returns how many workers a server has: two for each caller, since a caller makes its next call before its last is
+// acknowledged, and a direct request that finds no room comes back. In queued mode half of the requests have to wait.
 func (c Cell) workers() int {
-	n := c.Callers
+	n := 2 * c.Callers
 	if c.Mode == ModeQueued {
-		n /= 2
+		n = c.Callers / 2
 	}
 	return min(max(n, 1), maxWorkers)
 }
@@ -102,7 +102,7 @@ type Target struct {
 	Body            []byte // JSON
 }
 
-// timeout is for a call of ours; the raw loop has none.
+// timeout is for each call of ours.
 func (s *Setup) timeout() time.Duration {
 	if s.Hold {
 		return holdTimeout

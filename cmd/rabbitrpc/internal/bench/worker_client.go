@@ -42,7 +42,9 @@ func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 		return err
 	}
 	if !s.Hold { // or the call would not end
-		if err := w.call(w.ctx); err != nil {
+		ctx, cancel := context.WithTimeout(w.ctx, callTimeout)
+		defer cancel()
+		if err := w.call(ctx); err != nil {
 			return fmt.Errorf("first call: %w", err)
 		}
 	}
@@ -110,10 +112,12 @@ type Loaded struct {
 	Used   Usage
 }
 
-// Load makes the calls of a load.
+// Load makes the calls of a load. One that is lost has no time limit of its own in the raw loop.
 func (w *clientWorker) Load(l load.Load, out *Loaded) error {
+	ctx, cancel := context.WithTimeout(w.ctx, 2*l.Duration+callTimeout)
+	defer cancel()
 	before := ownUsage()
-	r := l.Run(w.ctx, w.call)
+	r := l.Run(ctx, w.call)
 	*out = Loaded{*r, ownUsage().since(before)}
 	return out.Result.Pack()
 }
