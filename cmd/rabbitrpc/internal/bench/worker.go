@@ -14,7 +14,9 @@ import (
 // Work is a process that is a client or a server of the benchmark, as the one that has started it asks on standard input. It
 // returns when that closes its end, or is gone.
 func Work(ctx context.Context, url string, log *slog.Logger) error {
-	signal.Ignore(syscall.SIGINT) // a terminal sends Ctrl-C to all its processes; the one that measures decides
+	// A terminal sends Ctrl-C to all its processes; the one that measures decides. If that is killed, an answer to it must not
+	// end this one before its queues are deleted.
+	signal.Ignore(syscall.SIGINT, syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := worker{ctx, url, log}
