@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/rpc"
@@ -43,15 +44,16 @@ type pipes struct {
 	io.WriteCloser
 }
 
-// call asks the process for something, and waits for its answer, until ctx ends.
+// call asks the process for something, and waits for its answer, until ctx ends. An error of the process is what it says.
 func (p *process) call(ctx context.Context, method string, args, answer any) error {
 	call := p.ask.Go(method, args, answer, make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
-		if call.Error != nil {
-			return fmt.Errorf("%s: %w", method, call.Error)
+		var said rpc.ServerError
+		if call.Error != nil && !errors.As(call.Error, &said) {
+			return fmt.Errorf("%s: the process has ended: %w", method, call.Error)
 		}
-		return nil
+		return call.Error
 	case <-ctx.Done():
 		return ctx.Err()
 	}
