@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
@@ -79,7 +80,7 @@ func newBench() *cobra.Command {
 
 func (f *benchFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.URL, "url", "", "URL of the broker, env for that of RABBITMQ_URL (default: a private one; with --service: env)")
-	flags.StringSliceVar(&f.Modes, "mode", []string{bench.ModeDirect}, "how calls are made: "+strings.Join(bench.Modes, ", "))
+	flags.StringSliceVar(&f.Modes, "mode", []string{worker.Direct}, "how calls are made: "+strings.Join(worker.Modes, ", "))
 	flags.IntSliceVar(&f.Callers, "callers", []int{1, 16, 256}, "calls that run at a time")
 	flags.IntSliceVar(&f.Sizes, "size", []int{16}, "bytes of a request, and of its reply")
 	flags.Float64Var(&f.Rate, "rate", 0, "calls that begin each second (default: each caller makes one after the other)")
@@ -110,7 +111,7 @@ func newBenchWorker() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return bench.Work(cmd.Context(), conn.DefaultURL(), log)
+			return worker.Run(cmd.Context(), conn.DefaultURL(), log)
 		},
 	}
 	logFlag(cmd, &level, logOff)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
@@ -22,19 +22,19 @@ func (f *benchFlags) complete() error {
 		return err
 	}
 	if f.service != "" {
-		f.Target = &bench.Target{Service: f.service, Method: f.method, Body: []byte(f.body)}
+		f.Target = &worker.Target{Service: f.service, Method: f.method, Body: []byte(f.body)}
 		f.Sizes = []int{len(f.body)}
 	}
-	own := bench.Side{Name: "rabbitrpc", Kind: bench.KindOwn}
+	own := worker.Side{Name: "rabbitrpc", Kind: worker.Own}
 	if f.env != "" {
 		var err error
-		if own.Env, err = bench.ParseEnv(f.env); err != nil {
+		if own.Env, err = worker.ParseEnv(f.env); err != nil {
 			return fmt.Errorf("--env: %w", err)
 		}
 	}
-	f.Sides = []bench.Side{own}
+	f.Sides = []worker.Side{own}
 	for _, text := range f.compare {
-		side, err := bench.ParseSide(text)
+		side, err := worker.ParseSide(text)
 		if err != nil {
 			return fmt.Errorf("--compare: %w", err)
 		}
@@ -62,10 +62,10 @@ const (
 
 func (f *benchFlags) check() error {
 	for _, mode := range f.Modes {
-		if !slices.Contains(bench.Modes, mode) {
-			return fmt.Errorf("--mode must be %s, got %q", strings.Join(bench.Modes, ", "), mode)
+		if !slices.Contains(worker.Modes, mode) {
+			return fmt.Errorf("--mode must be %s, got %q", strings.Join(worker.Modes, ", "), mode)
 		}
-		if f.service != "" && mode != bench.ModeDirect && mode != bench.ModeDurable {
+		if f.service != "" && mode != worker.Direct && mode != worker.Durable {
 			return fmt.Errorf("--service is for --mode direct and durable, not %s", mode)
 		}
 	}

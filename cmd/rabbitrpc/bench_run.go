@@ -13,6 +13,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench"
+	benchreport "github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/report"
 )
 
 func (f *benchFlags) run(ctx context.Context, out, errs io.Writer) error {
@@ -62,7 +63,7 @@ func (f *benchFlags) reach(ctx context.Context, errs io.Writer) error {
 	return reach(ctx, m, errs)
 }
 
-func (f *benchFlags) write(out io.Writer, r *bench.Report) error {
+func (f *benchFlags) write(out io.Writer, r *benchreport.Report) error {
 	if f.svg != "" {
 		if err := writeSVG(f.svg, r); err != nil {
 			return fmt.Errorf("write plots: %w", err)
@@ -76,7 +77,7 @@ func (f *benchFlags) write(out io.Writer, r *bench.Report) error {
 	return r.Text(out)
 }
 
-func writeSVG(name string, r *bench.Report) error {
+func writeSVG(name string, r *benchreport.Report) error {
 	w, err := os.Create(name)
 	if err != nil {
 		return err
@@ -90,11 +91,12 @@ func (f *benchFlags) showProgress(errs io.Writer) (hide func()) {
 		return func() {}
 	}
 	bar := progressbar.NewOptions(1, progressbar.OptionSetWriter(errs), progressbar.OptionShowCount(), progressbar.OptionSetWidth(20),
-		progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false))
+		progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false), progressbar.OptionSetDescription("starting"))
+	bar.RenderBlank() // an error of it is of no interest, here and below
 	f.Show = func(p bench.Progress) {
 		bar.ChangeMax(p.Total)
 		bar.Describe(p.Doing)
-		bar.Set(p.Done) // it is only looked at
+		bar.Set(p.Done)
 	}
 	return func() { bar.Clear() }
 }

@@ -10,10 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"time"
-)
 
-// closeLimit is how long the processes may take to end in good order.
-const closeLimit = 5 * time.Second
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
+)
 
 // A process is a client or a server. It ends with this one, even if that is killed: its standard input is a pipe that only
 // this process holds open.
@@ -62,7 +61,7 @@ func (p *process) call(ctx context.Context, method string, args, answer any) err
 // end ends the process, at once if it does not come to its end by itself, and waits until it is gone.
 func (p *process) end() {
 	p.pipe.Close()
-	late := time.AfterFunc(closeLimit, func() { p.cmd.Process.Kill() })
+	late := time.AfterFunc(worker.CloseLimit, func() { p.cmd.Process.Kill() })
 	defer late.Stop()
 	p.cmd.Wait() // how it ended does not matter any more
 }

@@ -1,4 +1,4 @@
-package bench
+package worker
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ const settleFor = 100 * time.Millisecond
 // Connect makes the client, and one call.
 func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 	c.Before = ownMemory()
-	if s.Side.Kind == KindOwn {
+	if s.Side.Kind == Own {
 		w.call, err = w.dial(&s)
 	} else {
 		w.call, err = w.dialRaw(&s)
@@ -61,9 +61,9 @@ func (w *clientWorker) dial(s *Setup) (load.Call, error) {
 	}
 	opts := []client.Option{client.WithTimeout(s.timeout()), client.WithMaxInFlight(s.Cell.Callers)}
 	switch s.Cell.Mode {
-	case ModeDurable:
+	case Durable:
 		opts = append(opts, client.Durable())
-	case ModePlain:
+	case Plain:
 		opts = append(opts, client.WithQueue(s.Queue))
 	}
 	c, err := client.New(m, opts...)
@@ -87,7 +87,7 @@ func (w *clientWorker) dial(s *Setup) (load.Call, error) {
 }
 
 func (w *clientWorker) dialRaw(s *Setup) (load.Call, error) {
-	c, err := rawloop.Dial(w.url, s.Queue, s.Side.Kind == KindRawSafe)
+	c, err := rawloop.Dial(w.url, s.Queue, s.Side.Kind == RawSafe)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (w *clientWorker) Load(l load.Load, out *Loaded) error {
 	defer cancel()
 	before := ownUsage()
 	r := l.Run(ctx, w.call)
-	*out = Loaded{*r, ownUsage().since(before)}
+	*out = Loaded{*r, ownUsage().Since(before)}
 	return out.Result.Pack()
 }
 
