@@ -30,6 +30,7 @@ import (
 //	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
 //	collector                    take traces, from programs that are started then
 //	spans FILE                   write kind, name, status and parent of the spans that were taken
+//	swept TEXT                   wait until the broker has no queue with that in its name
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -49,8 +50,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
-			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user, "collector": collector, "spans": spans,
-			"asks": asks,
+			"mute": mute, "listen": listen, "gone": gone, "swept": swept, "park": park, "user": user, "collector": collector,
+			"spans": spans, "asks": asks,
 		},
 	})
 }
