@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,7 +117,7 @@ func handshakeError(err error, e endpoint, sock *socket, took time.Duration) err
 	var answer *amqp.Error
 	switch {
 	case !errors.As(err, &answer) && e.uri.Scheme == "amqps":
-		return cmp.Or(tlsError(err, e.uri.Host), err)
+		return tlsError(err, e.uri.Host)
 	case !errors.As(err, &answer):
 		return err
 	case answer.Server:
@@ -126,7 +125,7 @@ func handshakeError(err error, e endpoint, sock *socket, took time.Duration) err
 	case strings.Contains(answer.Reason, alertPrefix):
 		return alertError(answer.Reason)
 	case e.uri.Scheme == "amqp" && sock.first.Load() == 256+tlsAlert:
-		return fmt.Errorf("%w: the broker speaks it on this port: use amqps://, or the port for amqp://, usually 5672", ErrTLS)
+		return &TLSError{"the broker speaks it on this port", "use amqps://, or the port for amqp://, usually 5672", nil}
 	case answer.Code == amqp.AccessRefused && answer != amqp.ErrSASL && (sock.lost.Load() || took < refusalDelay):
 		return errors.New("connection lost in the handshake")
 	case answer.Code == amqp.AccessRefused:
