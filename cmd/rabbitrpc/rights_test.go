@@ -43,12 +43,12 @@ func newCast(t *testing.T) *cast {
 	topics := with.TopicPermissions[0]
 	var commands []string
 	add := func(p rights.Permission, topic bool) {
-		commands = append(commands, fmt.Sprintf("rabbit_auth_backend_internal:add_user(%s, <<\"secret\">>, <<\"test\">>)", binary(p.User)),
+		commands = append(commands, fmt.Sprintf("rabbit_auth_backend_internal:add_user(%s, <<\"secret\">>, <<\"test\">>)", erlang(p.User)),
 			fmt.Sprintf("rabbit_auth_backend_internal:set_permissions(%s, <<\"/\">>, %s, %s, %s, <<\"test\">>)",
-				binary(p.User), binary(*p.Configure), binary(p.Write), binary(p.Read)))
+				erlang(p.User), erlang(*p.Configure), erlang(p.Write), erlang(p.Read)))
 		if topic {
 			commands = append(commands, fmt.Sprintf("rabbit_auth_backend_internal:set_topic_permissions(%s, <<\"/\">>, %s, %s, %s, <<\"test\">>)",
-				binary(p.User), binary(topics.Exchange), binary(topics.Write), binary(topics.Read)))
+				erlang(p.User), erlang(topics.Exchange), erlang(topics.Write), erlang(topics.Read)))
 		}
 	}
 	for _, p := range append(with.Permissions, alone.Permissions...) {
@@ -89,7 +89,7 @@ func without(p rights.Permission) (all []rights.Permission) {
 	return all
 }
 
-func binary(s string) string {
+func erlang(s string) string {
 	return `<<"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `">>`
 }
 

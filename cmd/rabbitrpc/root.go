@@ -38,7 +38,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newCall(), newParked(), newTopology(), newDemo(), newDemoServer(), newChaos(), newVersion())
+	root.AddCommand(newServe(), newCall(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newChaos(), newVersion())
 	return root
 }
 

@@ -27,6 +27,12 @@ import (
 //	                             park a request, as a server does; ID and METHOD may have escapes as in Go
 //	user NAME CONFIGURE WRITE READ
 //	                             make a user of the broker with these rights; $NAME is its URL
+//	queue NAME [ARGUMENT=VALUE...]
+//	                             declare a queue, as somebody else would
+//	[!] alarm                    make the broker low on memory, or not
+//	secure DAYS                  listen with TLS at $TLS, for the broker; the authority is in ca.pem
+//	ancient VERSION              listen at $ANCIENT, as an old broker
+//	silent                       listen at $SILENT, and say nothing
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -47,6 +53,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
 			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user,
+			"queue": queue, "alarm": alarm, "secure": secure, "ancient": ancient, "silent": silent,
 		},
 	})
 }

@@ -54,7 +54,7 @@ func newTopologyCheck() *cobra.Command {
 				return err
 			}
 			if bad > 0 {
-				return &hintedError{fmt.Errorf("%d things are not as they should be%w", bad, errFound),
+				return &hintedError{fmt.Errorf("missing or different: %d%w", bad, errFound),
 					"rabbitrpc topology declare adds what is missing; a queue that differs has to be deleted first, once it is empty"}
 			}
 			return nil
