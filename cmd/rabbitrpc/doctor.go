@@ -21,8 +21,8 @@ about it.
 For each broker of the URL: address, connect, TLS, login, virtual host. Of the first that
 can be reached: version, heartbeat, round trip, alarms, clock, limits, session. For each
 service: rights, exchange, queue, servers, parked requests. Each check ends as ok, warning,
-problem, or skipped where it cannot be told. After a problem on the way to the broker
-there is nothing behind it to check.
+problem, or skipped where it cannot be told or does not matter. After a problem on the way
+to the broker there is nothing behind it to check.
 
 Nothing is changed: it asks for rights with what the broker then refuses for another
 reason, and pings servers with what stays in no queue. --as says what the user is to be,
@@ -144,9 +144,9 @@ func checkWriter(out io.Writer, output string) func(doctor.Check) {
 			fmt.Fprintln(out, printable(target, ""))
 		}
 		pad := strings.Repeat(" ", len(doctor.Problem)-len(c.Status))
-		fmt.Fprintf(out, "  %s%s  %-12s  %s\n", paint(out, statusColor[c.Status], string(c.Status)), pad, c.Name, sentence(c.Text))
+		fmt.Fprintf(out, "  %s%s  %-14s  %s\n", paint(out, statusColor[c.Status], string(c.Status)), pad, c.Name, sentence(c.Text))
 		if c.Cure != "" {
-			fmt.Fprintf(out, "           %-12s  -> %s\n", "", sentence(c.Cure))
+			fmt.Fprintf(out, "           %-14s  -> %s\n", "", sentence(c.Cure))
 		}
 	}
 }

@@ -3,52 +3,73 @@ package doctor
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
-// A right is one that a role needs, and how the broker is asked for it.
+// A right is one that a role needs, and how the broker is asked for it. A question may be for two rights: then it is the other
+// one that is missing if sign is in the broker's words.
 type right struct {
-	name string // as rabbitmqctl has it: what, and of what
-	ask  func(ctx context.Context) error
+	name        string // as rabbitmqctl has it: what, and of what
+	ask         func(ctx context.Context) error
+	sign, other string
 }
 
-// needs returns what a role needs for a service. A server can do without the right to declare.
+func (r *right) missing(refusal error) string {
+	if r.other != "" && strings.Contains(refusal.Error(), r.sign) {
+		return r.other
+	}
+	return r.name
+}
+
+// needs returns what a role needs for a service. A server can do without the rights to declare.
 func (v *visit) needs(r Role, s conn.Session, service string) []right {
 	t, p := wire.NewTopology(service, 0, 0), v.probe
 	configure := func(name string) right {
-		return right{"configure " + name, func(ctx context.Context) error { return p.MayConfigureQueue(ctx, name) }}
+		return right{name: "configure " + name, ask: func(ctx context.Context) error { return p.MayConfigureQueue(ctx, name) }}
 	}
-	answer := right{"write amq.default", func(ctx context.Context) error { return p.MayPublish(ctx, "", "nobody") }}
-	consume := right{"read " + t.Queue.Name, func(ctx context.Context) error { return p.MayConsume(ctx, t.Queue.Name) }}
+	answer := right{name: "write amq.default", ask: func(ctx context.Context) error { return p.MayPublish(ctx, "", "nobody") }}
+	consume := right{name: "read " + t.Queue.Name, ask: func(ctx context.Context) error { return p.MayConsume(ctx, t.Queue.Name) }}
 	switch r {
 	case Client:
 		return []right{
-			{"configure and read amq.gen-* (for replies)", func(ctx context.Context) error { return mayAwait(ctx, s) }},
-			{"write " + t.Exchange.Name + ", and topic " + t.Key, func(ctx context.Context) error { return p.MayPublish(ctx, t.Exchange.Name, t.Key) }},
+			{name: "configure amq.gen-*", ask: func(ctx context.Context) error { _, err := replyQueue(ctx, s); return err }},
+			{name: "read amq.gen-*", ask: func(ctx context.Context) error { return mayAwait(ctx, s) }},
+			{
+				name: "write " + t.Exchange.Name, sign: "topic '", other: "write topic " + t.Key + " of " + t.Exchange.Name,
+				ask: func(ctx context.Context) error { return p.MayPublish(ctx, t.Exchange.Name, t.Key) },
+			},
 		}
 	case Server:
 		return []right{consume, answer}
 	}
 	return []right{
-		{"configure " + t.Exchange.Name, func(ctx context.Context) error { return p.MayConfigureExchange(ctx, t.Exchange.Name) }},
+		{name: "configure " + t.Exchange.Name, ask: func(ctx context.Context) error { return p.MayConfigureExchange(ctx, t.Exchange.Name) }},
 		configure(t.Queue.Name), configure(t.Parked.Name), consume, answer,
-		{"write " + t.Queue.Name + ", read " + t.Exchange.Name, func(ctx context.Context) error {
-			return p.MayBind(ctx, t.Queue.Name, t.Exchange.Name, t.Key)
-		}},
+		{
+			name: "write " + t.Queue.Name, sign: "exchange '", other: "read " + t.Exchange.Name,
+			ask: func(ctx context.Context) error { return p.MayBind(ctx, t.Queue.Name, t.Exchange.Name, t.Key) },
+		},
 	}
 }
 
-// mayAwait makes a reply queue, which goes with the session.
-func mayAwait(ctx context.Context, s conn.Session) error {
+// replyQueue makes a queue that goes with the session.
+func replyQueue(ctx context.Context, s conn.Session) (name string, err error) {
 	q, err := s.DeclareQueue(ctx, conn.Queue{Exclusive: true, AutoDelete: true})
-	if err != nil {
-		return err
+	return q.Name, err
+}
+
+// mayAwait asks for the right to read a reply queue. Who may not make one has none that could be read.
+func mayAwait(ctx context.Context, s conn.Session) error {
+	name, err := replyQueue(ctx, s)
+	if errors.Is(err, conn.ErrRefused) {
+		return nil
 	}
-	_, err = s.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true}, func(*conn.Delivery) {})
+	if err == nil {
+		_, err = s.Consume(ctx, conn.Consume{Queue: name, NoAck: true, Exclusive: true}, func(*conn.Delivery) {})
+	}
 	return err
 }
 
@@ -62,57 +83,43 @@ func (v *visit) roles(s conn.Session, service string) {
 		v.say("rights", skipped("a broker that takes no messages cannot be asked for them"))
 		return
 	}
-	wanted := v.Roles
+	wanted, insist := v.Roles, true
 	if len(wanted) == 0 {
-		wanted = Roles
+		wanted, insist = Roles, false
 	}
-	lacks := make(map[Role][]string)
-	var failure error
-	v.check("rights", func(ctx context.Context) Check {
-		for _, r := range wanted {
-			for _, right := range v.needs(r, s, service) {
-				err := right.ask(ctx)
-				if errors.Is(err, conn.ErrRefused) {
-					lacks[r] = append(lacks[r], right.name+" ("+reason(err)+")")
-				} else if err != nil && !errors.Is(err, conn.ErrNotFound) {
-					failure = err
-				}
-			}
+	checks := make([]Check, len(wanted))
+	none := true
+	for i, r := range wanted {
+		checks[i] = v.role(r, s, service)
+		none = none && checks[i].Status == Problem
+	}
+	for i, c := range checks {
+		if c.Status == Problem && !insist && !none {
+			c.Status, c.Cure = Skipped, ""
 		}
-		if failure != nil {
-			return failed(failure)
-		}
-		return v.judgeRoles(wanted, lacks, service)
-	})
+		v.say("as "+string(wanted[i]), c)
+	}
 }
 
-// judgeRoles says which roles a user can have.
-func (v *visit) judgeRoles(wanted []Role, lacks map[Role][]string, service string) Check {
-	var can, cannot []string
-	for _, r := range wanted {
-		if len(lacks[r]) == 0 {
-			can = append(can, string(r))
-		} else {
-			cannot = append(cannot, "as a "+string(r)+" it lacks "+strings.Join(lacks[r], ", "))
+// role asks for the rights of a role.
+func (v *visit) role(r Role, s conn.Session, service string) Check {
+	ctx, cancel := context.WithTimeout(v.ctx, v.Timeout)
+	defer cancel()
+	var lacks []string
+	for _, right := range v.needs(r, s, service) {
+		err := right.ask(ctx)
+		switch {
+		case errors.Is(err, conn.ErrRefused):
+			lacks = append(lacks, right.missing(err))
+		case err != nil && !errors.Is(err, conn.ErrNotFound): // what is not there, others say
+			return failed(err)
 		}
 	}
-	text := "user " + v.user
-	if len(can) > 0 {
-		cannot = slices.Insert(cannot, 0, "may be "+strings.Join(can, " and "))
+	if len(lacks) == 0 {
+		return fine("user %s has all rights for it", v.user)
 	}
-	c := Check{Status: OK, Text: text + " " + strings.Join(cannot, "; ")}
-	if len(can) < len(wanted) && (len(v.Roles) > 0 || len(can) == 0) {
-		c.Status = Problem
-		c.Cure = "rabbitrpc topology permissions --" + string(wanted[0]) + " " + shell(v.user) + " --service " + service + " prints what to do"
+	return Check{
+		Status: Problem, Text: "user " + v.user + " lacks the rights to " + strings.Join(lacks, ", "),
+		Cure: "rabbitrpc topology permissions --" + string(r) + " " + shell(v.user) + " --service " + service + " prints how to give them",
 	}
-	return c
-}
-
-// reason is the broker's words, without its constant.
-func reason(err error) string {
-	e, ok := errors.AsType[*conn.Error](err)
-	if !ok {
-		return err.Error()
-	}
-	return strings.TrimPrefix(e.Reason, "ACCESS_REFUSED - ")
 }
