@@ -62,7 +62,6 @@ func newDoctor() *cobra.Command {
 	outputFlag(cmd, &f.output)
 	cmd.Flags().StringSliceVar(&f.as, "as", nil, "what the user is to be: client, server or provisioner; may be repeated")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "for each check; RabbitMQ takes three seconds to refuse a wrong password")
-	_ = cmd.RegisterFlagCompletionFunc("as", cobra.FixedCompletions(roleNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -36,9 +36,10 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newCall(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newChaos(), newVersion())
+	root.AddCommand(newServe(), newCall(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newChaos(), newCompletion(), newMan(), newVersion())
+	completeValues(root)
 	return root
 }
 
@@ -70,7 +71,6 @@ func urlFlag(cmd *cobra.Command, url *string) {
 // outputFlag adds -o, for commands that write lines of text or of JSON.
 func outputFlag(cmd *cobra.Command, output *string) {
 	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func checkOutput(cmd *cobra.Command, output string) error {

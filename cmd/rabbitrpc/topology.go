@@ -106,6 +106,9 @@ func (f *topologyFlags) each(cmd *cobra.Command, services []string,
 	for i := 0; err == nil && i < len(services); i++ {
 		err = do(ctx, m, session, services[i])
 	}
+	if errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrNotConnected) {
+		err = &hintedError{err, "rabbitrpc topology permissions --provisioner USER prints the rights that it takes"}
+	}
 	if err != nil {
 		return interrupted(stopped, err)
 	}

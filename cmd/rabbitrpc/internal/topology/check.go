@@ -104,7 +104,7 @@ func (f Finding) judge(err error, differences []Difference) (Finding, error) {
 		f.State, f.Reason = Unknown, "takes the right to configure it"
 		return f, nil
 	case errors.Is(err, conn.ErrPrecondition): // in words that are not known
-		f.State, f.Differences = Differs, []Difference{{Property: err.Error()}}
+		f.State, f.Differences = Differs, append(differences, Difference{Property: err.Error()})
 		return f, nil
 	case len(differences) > 0:
 		f.State, f.Differences = Differs, differences
