@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -107,7 +108,8 @@ func writeFindings(out io.Writer, output, service string, found []topology.Findi
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	for _, f := range found {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.State, f.What, cell(f.Name), printable(f.Detail(), ""))
+		line := strings.Join([]string{f.State, f.What, cell(f.Name), printable(f.Detail(), "")}, "\t")
+		fmt.Fprintln(w, strings.TrimRight(line, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write what was found: %w", err)

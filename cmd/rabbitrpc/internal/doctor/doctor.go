@@ -100,7 +100,7 @@ func Run(ctx context.Context, c Config, report func(Check)) error {
 	}
 	for _, service := range c.Services {
 		v.target = service
-		v.service(reached, m, service)
+		v.service(m, service)
 	}
 	return nil
 }

@@ -106,13 +106,14 @@ func refusal(t *conn.Target, err error) (bad Check, atVhost bool) {
 	case has("not found") && has("vhost"):
 		bad.Cure = fmt.Sprintf("check the virtual host of the URL, percent-encoded; or make it: rabbitmqctl add_vhost %s", shell(t.Vhost))
 		return bad, true
-	case has("refused for user"):
-		bad.Cure = fmt.Sprintf("give the user rights there: rabbitrpc topology permissions --vhost %s prints the commands", shell(t.Vhost))
-		return bad, true
 	case has("limit"):
 		bad.Cure = "close connections, or raise the limit of the user or the virtual host: rabbitmqctl list_connections, set_user_limits, set_vhost_limits"
 		return bad, true
-	case has("vhost"):
+	case has("is down"):
+		bad.Cure = "see the broker's log, then rabbitmqctl restart_vhost"
+		return bad, true
+	case has("refused for user"):
+		bad.Cure = fmt.Sprintf("give the user rights there: rabbitrpc topology permissions --vhost %s prints the commands", shell(t.Vhost))
 		return bad, true
 	case answer.Code == 403:
 		bad.Text = fmt.Sprintf("the broker refuses user %s: %s", t.User, answer)

@@ -14,7 +14,7 @@ import (
 )
 
 // service checks one service: rights, what the broker has of it, who serves it, what is parked.
-func (v *visit) service(t *conn.Target, m *conn.Manager, service string) {
+func (v *visit) service(m *conn.Manager, service string) {
 	ctx, cancel := context.WithTimeout(v.ctx, v.Timeout)
 	defer cancel()
 	s, err := m.Session(ctx)
@@ -93,10 +93,10 @@ func (v *visit) servers(ctx context.Context, m *conn.Manager, s conn.Session, se
 		return failed(err)
 	}
 	if known && info.Consumers == 0 {
-		return Check{Status: Problem, Text: fmt.Sprintf("no server for the service; %d requests wait", info.Messages),
+		return Check{Status: Problem, Text: fmt.Sprintf("no server for the service; requests that wait: %d", info.Messages),
 			Cure: "start a server; if one runs, check its user, its virtual host and its log"}
 	}
-	consumers := fmt.Sprintf("%d consumers", info.Consumers)
+	consumers := fmt.Sprintf("consumers: %d", info.Consumers)
 	if !known {
 		consumers = "consumers are not known: looking takes the right to configure the queue"
 	}
@@ -110,7 +110,7 @@ func (v *visit) servers(ctx context.Context, m *conn.Manager, s conn.Session, se
 	case err != nil:
 		return failed(err)
 	case a.Outcome == topology.Answered && info.Messages > 0:
-		return Check{Status: Warning, Text: fmt.Sprintf("%s, %d requests wait", consumers, info.Messages),
+		return Check{Status: Warning, Text: fmt.Sprintf("%s, requests that wait: %d", consumers, info.Messages),
 			Cure: "servers are busy: more of them, or more workers"}
 	case a.Outcome == topology.Answered:
 		return fine("%s, one has answered within %v", consumers, a.Took.Round(10*time.Microsecond))
@@ -124,7 +124,7 @@ func (v *visit) servers(ctx context.Context, m *conn.Manager, s conn.Session, se
 	if !known {
 		return Check{Status: Problem, Text: "no server for the service, or none that has room", Cure: "start a server"}
 	}
-	return Check{Status: Warning, Text: fmt.Sprintf("%s, and none has room; %d requests wait", consumers, info.Messages),
+	return Check{Status: Warning, Text: fmt.Sprintf("%s, and none has room; requests that wait: %d", consumers, info.Messages),
 		Cure: "servers are busy: more of them, or more workers"}
 }
 
@@ -138,7 +138,7 @@ func parked(ctx context.Context, s conn.Session, service string) Check {
 	case err != nil:
 		return failed(err)
 	case info.Messages > 0:
-		return Check{Status: Warning, Text: fmt.Sprintf("%d requests that killed their servers", info.Messages),
+		return Check{Status: Warning, Text: fmt.Sprintf("requests that killed their servers: %d", info.Messages),
 			Cure: "rabbitrpc parked ls " + service}
 	}
 	return fine("nothing")
