@@ -117,15 +117,11 @@ func TestTLS(t *testing.T) {
 }
 
 func reachTLS(t *testing.T, addr, login, good string, a *testcert.Authority) {
-	pem, err := os.ReadFile(a.File)
-	must(t, err)
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem)
 	cert, key, err := a.Issue(testcert.Request{Name: "configured"})
 	must(t, err)
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	must(t, err)
-	config := &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	config := &tls.Config{RootCAs: pool(t, a), Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	_, port, _ := net.SplitHostPort(addr)
 	for name, reach := range map[string]func(t *testing.T) *conn.Manager{
 		"files in the URL": func(t *testing.T) *conn.Manager { return open(t, "amqps://"+login+addr+"/?"+good) },
@@ -150,6 +146,15 @@ func reachTLS(t *testing.T, addr, login, good string, a *testcert.Authority) {
 	if config.ServerName != "" {
 		t.Errorf("the configuration that was given has the server name %q now", config.ServerName)
 	}
+}
+
+func pool(t *testing.T, a *testcert.Authority) *x509.CertPool {
+	t.Helper()
+	pem, err := os.ReadFile(a.File)
+	must(t, err)
+	p := x509.NewCertPool()
+	p.AppendCertsFromPEM(pem)
+	return p
 }
 
 // mixed names the certificate of a stranger, and the authority of the broker.
@@ -202,8 +207,9 @@ func TestTLSOfAStranger(t *testing.T) {
 			pair, err := tls.LoadX509KeyPair(cert, key)
 			must(t, err)
 			config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tt.version}
-			url := "amqps://guest:topsecret@" + listenTLS(t, config) + "?cacertfile=" + a.File
-			if err := why(t, url); !errors.Is(err, conn.ErrTLS) || !strings.Contains(err.Error(), tt.want) {
+			url := "amqps://guest:topsecret@" + listenTLS(t, config)
+			careless := conn.WithTLS(&tls.Config{RootCAs: pool(t, a), MinVersion: tls.VersionTLS10}) // which is too little
+			if err := why(t, url, careless); !errors.Is(err, conn.ErrTLS) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want ErrTLS and %q", err, tt.want)
 			}
 		})

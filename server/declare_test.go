@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -63,24 +64,32 @@ func provision(t *testing.T, r *rig) {
 }
 
 func TestServeWhatOthersDeclared(t *testing.T) {
-	inBubble(t, func(t *testing.T, r *rig) {
-		provision(t, r)
-		c := &forbidden{Connector: r.conn}
-		r.start(c, twice, server.WithQueue("plain", "double"), memory(t, 5))
-		before := c.asked.Load()
-		time.Sleep(time.Minute)
-		if again := c.asked.Load() - before; again != 0 {
-			t.Errorf("the broker had to refuse %d more declarations in a minute, want none", again)
-		}
-		if log := r.log.String(); strings.Count(log, "may not declare") != 1 || strings.Contains(log, "cannot") {
-			t.Errorf("want one line that it relies on others; log:\n%s", log)
-		}
-		r.send(r.request("21")) // was started five times in vain
-		synctest.Wait()
-		if n := len(r.parked()); n != 1 {
-			t.Errorf("%d parked, want 1\n%s", n, r.log)
-		}
-	})
+	for name, opts := range map[string][]conntest.Option{
+		"may look at queues": nil, "may not even look, as with RabbitMQ 4.3": {conntest.WithoutInspect()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) { serveWhatOthersDeclared(t, r, r.broker.Connector("forbidden", opts...)) })
+		})
+	}
+}
+
+func serveWhatOthersDeclared(t *testing.T, r *rig, connector *conntest.Connector) {
+	provision(t, r)
+	c := &forbidden{Connector: connector}
+	r.start(c, twice, server.WithQueue("plain", "double"), memory(t, 5))
+	before := c.asked.Load()
+	time.Sleep(time.Minute)
+	if again := c.asked.Load() - before; again != 0 {
+		t.Errorf("the broker had to refuse %d more declarations in a minute, want none", again)
+	}
+	if log := r.log.String(); strings.Count(log, "may not declare") != 1 || strings.Contains(log, "cannot") {
+		t.Errorf("want one line that it relies on others; log:\n%s", log)
+	}
+	r.send(r.request("21")) // was started five times in vain
+	synctest.Wait()
+	if n := len(r.parked()); n != 1 {
+		t.Errorf("%d parked, want 1\n%s", n, r.log)
+	}
 }
 
 // Without what it needs a server says what is missing, and who has to do something about it; and serves as soon as that is
