@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -87,11 +88,8 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	}
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
-	if e.uri.Scheme == "amqps" {
-		var err error
-		if config.TLSClientConfig, err = tlsConfig(&e.uri, o.tls); err != nil {
-			return nil, err
-		}
+	if err := o.identify(&config, &e.uri); err != nil {
+		return nil, err
 	}
 	c, err := amqp.DialConfig(e.url, config)
 	if !unwatch() && err == nil {
@@ -109,6 +107,31 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
 	}
 	return &link{conn: c, sock: sock}, nil
+}
+
+// identify adds who we are, and whom we trust, as far as the URL does not say.
+func (o *options) identify(config *amqp.Config, u *amqp.URI) error {
+	if o.login != nil {
+		user, password, err := o.login()
+		if err != nil {
+			return fmt.Errorf("read the credentials: %w", err)
+		}
+		if user != "" {
+			config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+		}
+	}
+	if u.Scheme != "amqps" {
+		return nil
+	}
+	var given *tls.Config
+	var err error
+	if o.tls != nil {
+		if given, err = o.tls(); err != nil {
+			return fmt.Errorf("read the TLS configuration: %w", err)
+		}
+	}
+	config.TLSClientConfig, err = tlsConfig(u, given)
+	return err
 }
 
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,6 +127,15 @@ func reachTLS(t *testing.T, addr, login, good string, a *testcert.Authority) {
 	for name, reach := range map[string]func(t *testing.T) *conn.Manager{
 		"files in the URL": func(t *testing.T) *conn.Manager { return open(t, "amqps://"+login+addr+"/?"+good) },
 		"configuration":    func(t *testing.T) *conn.Manager { return open(t, "amqps://"+login+addr, conn.WithTLS(config)) },
+		"configuration of each dial": func(t *testing.T) *conn.Manager { // the first fails
+			var dials atomic.Int64
+			return open(t, "amqps://"+login+addr, conn.WithTLSFrom(func() (*tls.Config, error) {
+				if dials.Add(1) <= 2 { // a session has two connections
+					return nil, errors.New("half a file")
+				}
+				return config, nil
+			}))
+		},
 		"certificate for a password": func(t *testing.T) *conn.Manager {
 			return open(t, "amqps://"+addr+"/?auth_mechanism=external&"+good)
 		},

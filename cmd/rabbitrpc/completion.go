@@ -60,7 +60,8 @@ func completeValues(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		completeValues(c)
 	}
-	if cmd.ValidArgs == nil && cmd.ValidArgsFunction == nil {
+	file := strings.Contains(cmd.Use, "FILE") || strings.Contains(cmd.Use, "DIR")
+	if !file && cmd.ValidArgs == nil && cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {

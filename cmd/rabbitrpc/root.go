@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,8 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newCall(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newChaos(), newCompletion(), newMan(), newVersion())
+	root.AddCommand(newServe(), newConfig(), newCall(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(),
+		newChaos(), newCompletion(), newMan(), newVersion())
 	completeValues(root)
 	return root
 }
@@ -49,6 +51,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	text := fmt.Sprintf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2 // cobra's own default, which it sets elsewhere
 	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 		text += ", did you mean " + strings.Join(similar, " or ") + "?"
 	}
@@ -99,4 +102,11 @@ func open(ctx context.Context, flag, name string, log *slog.Logger) (*conn.Manag
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
 	return m, nil
+}
+
+// closeWithin closes something in good order, if that does not take too long.
+func closeWithin(limit time.Duration, close func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = close(ctx) // the process ends here: the broker notices, one way or the other
 }
