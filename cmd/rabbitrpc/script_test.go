@@ -31,6 +31,12 @@ import (
 //	collector                    take traces, from programs that are started then
 //	spans FILE                   write kind, name, status and parent of the spans that were taken
 //	swept TEXT                   wait until the broker has no queue with that in its name
+//	queue NAME [ARGUMENT=VALUE...]
+//	                             declare a queue, as somebody else would
+//	[!] alarm                    make the broker low on memory, or not
+//	secure DAYS                  listen with TLS at $TLS, for the broker; the authority is in ca.pem
+//	ancient VERSION              listen at $ANCIENT, as an old broker
+//	silent                       listen at $SILENT, and say nothing
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -51,7 +57,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
 			"mute": mute, "listen": listen, "gone": gone, "swept": swept, "park": park, "user": user, "collector": collector,
-			"spans": spans, "asks": asks,
+			"spans": spans, "asks": asks, "queue": queue, "alarm": alarm, "secure": secure, "ancient": ancient, "silent": silent,
 		},
 	})
 }

@@ -46,22 +46,7 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 	l, err := net.Listen("tcp", ts.Getenv("LATER"))
 	ts.Check(err)
 	broker := ts.Getenv("ADDR")
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { forward(ctx, c, broker) })
-		}
-	})
-	ts.Defer(func() {
-		l.Close()
-		cancel()
-		wg.Wait()
-	})
+	accept(ts, l, func(ctx context.Context, c net.Conn) { forward(ctx, c, broker) })
 }
 
 // forward connects c with addr until either end closes, or ctx ends.

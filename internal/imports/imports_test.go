@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/mutant":           nil,
 	"internal/simulation":       nil, // its tests: all
 	"internal/testbroker":       {"chaos"},
+	"internal/testcert":         nil,
 	"internal/testpostgres":     {"chaos"},
 }
 
