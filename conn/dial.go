@@ -82,8 +82,8 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	}
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
-	if o.tls != nil {
-		config.TLSClientConfig = o.tls.Clone()
+	if err := o.identify(&config); err != nil {
+		return nil, err
 	}
 	c, err := amqp.DialConfig(e.url, config)
 	if !unwatch() && err == nil {
@@ -101,6 +101,27 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
 	}
 	return &link{conn: c, sock: sock}, nil
+}
+
+// identify adds who we are, and whom we trust, as far as the URL does not say.
+func (o *options) identify(config *amqp.Config) error {
+	if o.login != nil {
+		user, password, err := o.login()
+		if err != nil {
+			return fmt.Errorf("read the credentials: %w", err)
+		}
+		if user != "" {
+			config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+		}
+	}
+	if o.tls != nil {
+		c, err := o.tls()
+		if err != nil {
+			return fmt.Errorf("read the TLS configuration: %w", err)
+		}
+		config.TLSClientConfig = c.Clone()
+	}
+	return nil
 }
 
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a

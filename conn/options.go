@@ -16,7 +16,8 @@ type options struct {
 	name       string
 	log        *slog.Logger
 	heartbeat  time.Duration
-	tls        *tls.Config
+	tls        func() (*tls.Config, error) // nil, or returning nil: what the URL says
+	login      func() (user, password string, err error)
 	minBackoff time.Duration
 	maxBackoff time.Duration
 	dial       DialFunc
@@ -51,7 +52,19 @@ func WithHeartbeat(d time.Duration) Option { return func(o *options) { o.heartbe
 
 // WithTLS sets the TLS configuration for amqps URLs; it is cloned for each dial. Default: the system's roots and the
 // files that the URL names (cacertfile, certfile, keyfile), read afresh for each dial.
-func WithTLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
+func WithTLS(c *tls.Config) Option { return WithTLSFrom(func() (*tls.Config, error) { return c, nil }) }
+
+// WithTLSFrom has f say the TLS configuration for amqps URLs anew for each dial, so that renewed certificates need no
+// restart. If f returns nil it is the one that [WithTLS] describes as the default; with an error the dial fails, and is tried
+// again. f is called on several goroutines.
+func WithTLSFrom(f func() (*tls.Config, error)) Option { return func(o *options) { o.tls = f } }
+
+// WithCredentials has f say who logs in anew for each dial, so that a new password needs no restart. If the user is empty it is
+// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f is called on
+// several goroutines. Sessions that live are left alone.
+func WithCredentials(f func() (user, password string, err error)) Option {
+	return func(o *options) { o.login = f }
+}
 
 // WithBackoff sets the bounds of the wait between two dials: a random time between zero and a limit that doubles from
 // min to max. Default 100ms to 15s.

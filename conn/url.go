@@ -57,6 +57,12 @@ func parseURLs(list string) ([]endpoint, error) {
 	return endpoints, nil
 }
 
+// CheckURL returns the error with which [Open] would refuse a URL, or a list of them, at once.
+func CheckURL(url string) error {
+	_, err := parseURLs(url)
+	return err
+}
+
 func hasScheme(s string) bool {
 	return strings.HasPrefix(s, "amqp://") || strings.HasPrefix(s, "amqps://")
 }

@@ -15,15 +15,17 @@ const overdueAfter = time.Second
 // request not acknowledged before it ends: so that the broker hands over no more, in this session, than there are free
 // workers for.
 type overdue struct {
+	stats *stats
 	timer *time.Timer
 	told  chan struct{} // closed when the caller has been told
 }
 
 func (s *Server) watch(ctx context.Context, j *job, call *wire.Call, deadline time.Time) *overdue {
-	o := &overdue{told: make(chan struct{})}
+	o := &overdue{stats: &s.stats, told: make(chan struct{})}
 	o.timer = time.AfterFunc(time.Until(deadline)+overdueAfter, func() {
 		defer close(o.told)
 		s.stats.overdue.Add(1)
+		s.stats.stuck.Add(1)
 		s.opts.log.Error("request is overdue, and keeps its worker", "service", s.service,
 			"method", call.Method, "call", call.ID, "timeout", call.Timeout)
 		s.send(ctx, j, call, s.encodeError(j, call, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time")))
@@ -37,5 +39,6 @@ func (o *overdue) end() bool {
 		return true
 	}
 	<-o.told
+	o.stats.stuck.Add(-1)
 	return false
 }

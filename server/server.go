@@ -126,6 +126,9 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	return s, nil
 }
 
+// Service returns the name of the service.
+func (s *Server) Service() string { return s.service }
+
 // Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, or
 // a server that runs already.
 func (s *Server) Handle(method string, h rpc.Handler) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newCall(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
+	root.AddCommand(newServe(), newConfig(), newCall(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
 	return root
 }
 
@@ -81,4 +82,11 @@ func open(ctx context.Context, flag, name string, log *slog.Logger) (*conn.Manag
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
 	return m, nil
+}
+
+// closeWithin closes something in good order, if that does not take too long.
+func closeWithin(limit time.Duration, close func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = close(ctx) // the process ends here: the broker notices, one way or the other
 }

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+const tag = "koanf"
+
+// keys returns the keys of a struct, with the types of their values.
+func keys(t reflect.Type) map[string]reflect.Type {
+	all := make(map[string]reflect.Type)
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Tag.Get(tag) != "-" {
+			all[f.Tag.Get(tag)] = f.Type
+		}
+	}
+	return all
+}
+
+// known returns the keys that may stand where path, as in methods.resize.comand, has its last one.
+func known(t reflect.Type, path string) []string {
+	for {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		key, rest, deeper := strings.Cut(path, ".")
+		switch {
+		case t.Kind() == reflect.Map:
+			t = t.Elem()
+		case t.Kind() != reflect.Struct:
+			return nil
+		case !deeper:
+			names := make([]string, 0, t.NumField())
+			for name := range keys(t) {
+				names = append(names, name)
+			}
+			return names
+		default:
+			name, _, _ := strings.Cut(key, "[") // of a list
+			t = keys(t)[name]
+		}
+		if path = rest; t == nil {
+			return nil
+		}
+	}
+}
+
+// suggest returns the name that is meant by one that is not among them, or all of them if that is hard to tell.
+func suggest(got string, names []string) string {
+	if len(names) == 0 {
+		return "it has no keys"
+	}
+	distance := func(name string) int { return levenshtein.ComputeDistance(strings.ToLower(got), strings.ToLower(name)) }
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(distance(a)-distance(b), strings.Compare(a, b)) })
+	if best := names[0]; distance(best) <= max(1, len(best)/2) {
+		return fmt.Sprintf("did you mean %s?", best)
+	}
+	slices.Sort(names)
+	return "known are " + strings.Join(names, ", ")
+}
+
+// leaves calls visit for each value of a configuration, or of a part of it at path, in the order of the structs.
+func leaves(path string, v reflect.Value, visit func(path string, v reflect.Value)) {
+	switch v = target(v); {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if name := v.Type().Field(i).Tag.Get(tag); name == "-" {
+				leaves(path, v.Field(i), visit)
+			} else {
+				leaves(join(path, name), v.Field(i), visit)
+			}
+		}
+	case v.Kind() == reflect.Map:
+		for _, k := range sortedKeys(v) {
+			leaves(join(path, k), v.MapIndex(reflect.ValueOf(k).Convert(v.Type().Key())), visit)
+		}
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		for i := range v.Len() {
+			leaves(fmt.Sprintf("%s[%d]", path, i), v.Index(i), visit)
+		}
+	case v.IsValid():
+		visit(path, v)
+	}
+}
+
+// target is what pointers and interfaces lead to; the zero Value if that is nothing.
+func target(v reflect.Value) reflect.Value {
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
+	return v
+}
+
+func sortedKeys(m reflect.Value) (names []string) {
+	for _, k := range m.MapKeys() {
+		names = append(names, k.String())
+	}
+	slices.Sort(names)
+	return names
+}
+
+func join(path, key string) string { return strings.TrimPrefix(path+"."+key, ".") }

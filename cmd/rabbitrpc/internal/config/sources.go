@@ -1,0 +1,129 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+)
+
+// sources says where values come from.
+type sources struct {
+	file string
+	by   map[string]string // key to a file, a variable or a flag; else it is a default
+}
+
+// add notes all that is said at path as coming from source.
+func (s *sources) add(path string, said any, source string) {
+	switch v := said.(type) {
+	case map[string]any:
+		for key, value := range v {
+			s.add(join(path, key), value, source)
+		}
+	case []any:
+		for i, value := range v {
+			s.add(fmt.Sprintf("%s[%d]", path, i), value, source)
+		}
+	}
+	s.set(path, source)
+}
+
+func (s *sources) set(key, source string) {
+	if s.by == nil {
+		s.by = make(map[string]string)
+	}
+	s.by[key] = source
+}
+
+// of completes errors with the sources of what is wrong.
+func (s *sources) of(errs []*KeyError) (complete []error) {
+	for _, e := range errs {
+		key := strings.TrimPrefix(e.Key, "unknown key ")
+		for e.Source = s.by[key]; e.Source == "" && key != ""; e.Source = s.by[key] {
+			key = key[:max(0, strings.LastIndexAny(key, ".["))]
+		}
+		switch e.Source {
+		case "":
+			e.Source = s.file
+		case s.file:
+		default:
+			e.Key = "" // the name of the flag or variable says it
+		}
+		complete = append(complete, e)
+	}
+	return complete
+}
+
+// shown says where the value of a key comes from.
+func (s *sources) shown(key string) string {
+	switch source := s.by[key]; {
+	case source == "":
+		return "default"
+	case source == s.file:
+		return "file " + source
+	case strings.HasPrefix(source, "--"):
+		return "flag " + source
+	default:
+		return "environment " + source
+	}
+}
+
+const prefix = "RABBITRPC_"
+
+// FileVariable names the variable of the environment for the path of the file.
+const FileVariable = prefix + "CONFIG"
+
+// foreign are variables that Kubernetes sets in each pod beside a service that is called rabbitrpc.
+var foreign = regexp.MustCompile(`^RABBITRPC_(PORT|SERVICE_HOST|SERVICE_PORT)(_|$)`)
+
+type variable struct{ name, value string }
+
+// environment returns what the environment says, by key, and an error for each variable that means nothing.
+func environment(environ []string) (said map[string]variable, errs []error) {
+	meant := make(map[string]string) // variable to key
+	c := defaults()                  // without services: only a file has lists
+	leaves("", reflect.ValueOf(&c), func(key string, _ reflect.Value) { meant[variableOf(key)] = key })
+	said = make(map[string]variable)
+	values := make(map[string]string)
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		values[name] = value
+		if key := meant[name]; key != "" && value != "" {
+			said[key] = variable{name, value}
+		} else if strings.HasPrefix(name, prefix) && key == "" && name != FileVariable && !foreign.MatchString(name) {
+			errs = append(errs, &KeyError{Key: "unknown variable " + name, Problem: suggestVariable(name, meant)})
+		}
+	}
+	for _, name := range [...]string{"AMQP_URL", "RABBITMQ_URL"} { // as for all commands
+		if _, ok := said["broker.url"]; (!ok || said["broker.url"].name == "AMQP_URL") && values[name] != "" {
+			said["broker.url"] = variable{name, values[name]}
+		}
+	}
+	return said, errs
+}
+
+func suggestVariable(name string, meant map[string]string) string {
+	if strings.HasPrefix(name, variableOf("services")) {
+		return "services are set in the file"
+	}
+	names := []string{FileVariable}
+	for n := range meant {
+		names = append(names, n)
+	}
+	return suggest(name, names)
+}
+
+func variableOf(key string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+// flagOf names the flag for a key.
+func flagOf(key string) string {
+	switch key {
+	case "broker.url":
+		return "--url"
+	case "log.level":
+		return "--log-level"
+	}
+	return "--" + strings.ReplaceAll(strings.TrimPrefix(key, "services."), "_", "-")
+}

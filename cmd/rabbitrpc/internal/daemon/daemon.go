@@ -1,0 +1,207 @@
+// Package daemon serves the services of a configuration in one process, over one connection with the broker.
+//
+// A service is never changed. When a new configuration is read, one that differs is started beside the old one, which drains
+// once the new one takes calls: so callers see nothing of it, and what a service may change is whatever it can start with.
+// What it remembers of calls goes from the old one to the new one.
+//
+// # Concurrency
+//
+// The methods of a [Daemon] may be called at any time, on any goroutine.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/server"
+)
+
+// Options are what a daemon is made of.
+type Options struct {
+	Config   *config.Loaded
+	Reload   func() (*config.Loaded, error) // reads the configuration again
+	Reloads  <-chan os.Signal               // asks for that
+	Ready    func(addr string)              // is called once, when all services take calls, with the address of the broker
+	SetLevel func(level string)             // changes the level of Log
+	Log      *slog.Logger
+}
+
+// A Daemon serves. Make it with [New].
+type Daemon struct {
+	Options
+	config     config.Config // what is in force; New's, then that of the goroutine that reloads
+	fail       context.CancelCauseFunc
+	broker     atomic.Pointer[config.Broker] // for the next dial
+	conn       atomic.Pointer[conn.Manager]
+	ready      atomic.Bool
+	draining   atomic.Bool
+	background sync.WaitGroup
+	system     systemd
+
+	mu       sync.Mutex // guards what follows
+	services []*service // in the order of the configuration
+}
+
+// New makes a daemon. It does no I/O: Run does.
+func New(o Options) *Daemon {
+	d := &Daemon{Options: o, config: o.Config.Config, system: systemd{log: o.Log}}
+	d.broker.Store(&o.Config.Broker)
+	return d
+}
+
+// Run serves until ctx ends, and then drains all services. It returns an error if one of them cannot be started, cannot go on
+// or has not drained in time. It can be called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	d.fail = fail
+	b := d.broker.Load()
+	m, err := conn.Open(ctx, string(b.URL), conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.Log),
+		conn.WithCredentials(func() (string, string, error) { return d.broker.Load().Credentials() }),
+		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = m.Close(ctx) // the process ends here: the broker notices, one way or the other
+	}()
+	d.conn.Store(m)
+	for i := range d.config.Services {
+		s, err := d.build(ctx, d.config.Services[i], nil)
+		if err != nil {
+			d.discard()
+			return err
+		}
+		d.services = append(d.services, s)
+	}
+	for _, s := range d.services {
+		s.start(ctx)
+		d.background.Go(func() { d.guard(s) })
+	}
+	d.background.Go(func() {
+		if d.announce(ctx) {
+			d.reloads(ctx)
+		}
+	})
+	ended := make(chan struct{})
+	go func() { d.background.Wait(); close(ended) }()
+	d.supervise(ctx, ended)
+	return d.result()
+}
+
+// discard closes what was built and never started.
+func (d *Daemon) discard() {
+	for _, s := range d.services {
+		s.close()
+		s.memory.close(d.Log)
+	}
+}
+
+// guard ends the daemon with a service that ends by itself, and returns when it has ended.
+func (d *Daemon) guard(s *service) {
+	<-s.done
+	if !s.stopped() {
+		d.fail(s.failure())
+	}
+}
+
+// announce waits until all services take calls, and says so, unless ctx ends before.
+func (d *Daemon) announce(ctx context.Context) bool {
+	for _, s := range d.current() {
+		select {
+		case <-s.server.Ready():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	d.ready.Store(true)
+	d.system.say("READY=1", d.status())
+	d.Ready(d.Broker().Addr)
+	return true
+}
+
+// supervise tells systemd how it goes until everything has ended.
+func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
+	tick := d.system.ticker()
+	defer tick.Stop()
+	stop := ctx.Done()
+	d.pulse()
+	for {
+		select {
+		case <-tick.C:
+			d.pulse()
+		case <-stop:
+			stop = nil
+			d.draining.Store(true)
+			limit := d.drainLimit()
+			d.Log.Info("draining", "limit", limit)
+			d.system.say("STOPPING=1", d.status(), extend(limit+closing))
+		case <-ended:
+			return
+		}
+	}
+}
+
+// result closes what the services remember, and returns why they ended, if that was not well.
+func (d *Daemon) result() error {
+	var errs []error
+	for _, s := range d.current() {
+		s.memory.close(d.Log)
+		if s.err != nil {
+			errs = append(errs, s.failure())
+		}
+	}
+	if len(errs) == 0 {
+		d.Log.Info("drained")
+	}
+	return errors.Join(errs...)
+}
+
+// Broker is the state of the connection.
+func (d *Daemon) Broker() conn.State {
+	if m := d.conn.Load(); m != nil {
+		return m.State()
+	}
+	return conn.State{}
+}
+
+// A State is what a service is doing.
+type State struct {
+	Config config.Service
+	Ready  bool // it has taken calls
+	Stats  server.Stats
+}
+
+// Services are the states of all services. One that was changed counts anew.
+func (d *Daemon) Services() (states []State) {
+	for _, s := range d.current() {
+		states = append(states, State{Config: s.config, Ready: s.isReady(), Stats: s.server.Stats()})
+	}
+	return states
+}
+
+func (d *Daemon) current() []*service {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]*service(nil), d.services...)
+}
+
+func (d *Daemon) drainLimit() (limit time.Duration) {
+	for _, s := range d.current() {
+		limit = max(limit, s.config.Drain)
+	}
+	return limit
+}
+
+func (s *service) failure() error { return fmt.Errorf("service %s: %w", s.config.Name, s.err) }
