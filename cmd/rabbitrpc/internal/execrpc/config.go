@@ -12,31 +12,40 @@
 package execrpc
 
 import (
+	"cmp"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
+	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
-// Config says which program answers, and within which bounds. Zero values are the defaults.
+// Config says which program answers which methods, and within which bounds. Zero values are the defaults. It is a kind of
+// service of the daemon.
 type Config struct {
-	// Command is the absolute path of the program, and its arguments. No shell reads it.
+	// Command is the absolute path of the program, and its arguments. No shell reads it. Without a pool, {method} in an
+	// argument stands for the method that is called.
 	Command []string `koanf:"command"`
 
-	// Workers is how many long-lived workers there are, 1 to 1000; 0 starts the program for each call.
-	Workers int `koanf:"workers"`
+	// Names are the methods that it answers.
+	Names []string `koanf:"methods"`
+
+	// Pool is how many long-lived workers there are, 1 to 1000; 0 starts the program for each call.
+	Pool int `koanf:"pool"`
 
 	// Dir is the absolute path of the working directory. Default: that of this process.
 	Dir string `koanf:"dir"`
 
 	// Env is what the program gets beside what its call gives it. Of this process's environment it gets PATH alone, and what
 	// PassEnv names.
-	Env     map[string]string `koanf:"env"`
-	PassEnv []string          `koanf:"pass_env"`
+	Env     map[string]config.Hidden `koanf:"env"`
+	PassEnv []string                 `koanf:"pass_env"`
 
 	// ReplyType is the content type of replies. Default application/json. Workers may say another for each reply.
 	ReplyType string `koanf:"reply_type"`
@@ -49,50 +58,60 @@ type Config struct {
 }
 
 const (
-	maxWorkers = 1000
-	maxReply   = 512 << 20 // RabbitMQ takes no more, however it is set up
-	maxGrace   = time.Minute
+	maxPool  = 1000
+	maxReply = 512 << 20 // RabbitMQ takes no more, however it is set up
+	maxGrace = time.Minute
 )
 
-// Validate reports what of the configuration cannot work on this machine.
-func (c Config) Validate() error {
-	_, err := c.withDefaults()
-	return err
+// Check reports what cannot work on this machine: the program must be there, and executable.
+func (c *Config) Check() error {
+	if err := supported(); err != nil {
+		return err
+	}
+	d := c.withDefaults()
+	switch {
+	case d.Pool < 0 || d.Pool > maxPool:
+		return wrong("pool", "must be 0, for a program for each call, or 1 to %d, got %d", maxPool, d.Pool)
+	case len(d.ReplyType) > 255:
+		return wrong("reply_type", "must have at most 255 bytes, got %d", len(d.ReplyType))
+	case d.MaxReply < 1 || d.MaxReply > maxReply:
+		return wrong("max_reply", "must be 1 to %d, got %d", maxReply, d.MaxReply)
+	case d.Grace < time.Millisecond || d.Grace > maxGrace:
+		return wrong("grace", "must be 1ms to %v, got %v", maxGrace, d.Grace)
+	}
+	return cmp.Or(config.CheckMethods(d.Names), c.checkCommand(), c.checkDir(), c.checkEnv())
 }
 
-// withDefaults returns the configuration with its defaults, or an error for what cannot work.
-func (c Config) withDefaults() (Config, error) {
-	if c.ReplyType == "" {
-		c.ReplyType = rpc.ContentTypeJSON
+// Methods returns the names of the methods.
+func (c *Config) Methods() []string { return c.Names }
+
+// Serve makes s answer the methods with the program.
+func (c *Config) Serve(s *server.Server, log *slog.Logger) (close func(), err error) {
+	u, err := New(c, log.With("service", s.Service()))
+	if err != nil {
+		return nil, err
 	}
-	if c.MaxReply == 0 {
-		c.MaxReply = 4 << 20
+	for _, m := range c.Names {
+		s.Handle(m, u.Handle)
 	}
-	if c.Grace == 0 {
-		c.Grace = 2 * time.Second
-	}
-	switch {
-	case c.Workers < 0 || c.Workers > maxWorkers:
-		return c, fmt.Errorf("workers must be 0, for a program for each call, or 1 to %d, got %d", maxWorkers, c.Workers)
-	case len(c.ReplyType) > 255:
-		return c, fmt.Errorf("reply_type must have at most 255 bytes, got %d", len(c.ReplyType))
-	case c.MaxReply < 1 || c.MaxReply > maxReply:
-		return c, fmt.Errorf("max_reply must be 1 to %d, got %d", maxReply, c.MaxReply)
-	case c.Grace < time.Millisecond || c.Grace > maxGrace:
-		return c, fmt.Errorf("grace must be 1ms to %v, got %v", maxGrace, c.Grace)
-	}
-	if err := c.checkCommand(); err != nil {
-		return c, err
-	}
-	if err := c.checkDir(); err != nil {
-		return c, err
-	}
-	return c, c.checkEnv()
+	return u.Close, nil
+}
+
+func (c *Config) withDefaults() Config {
+	d := *c
+	d.ReplyType = cmp.Or(d.ReplyType, rpc.ContentTypeJSON)
+	d.MaxReply = cmp.Or(d.MaxReply, 4<<20)
+	d.Grace = cmp.Or(d.Grace, 2*time.Second)
+	return d
+}
+
+func wrong(key, format string, args ...any) error {
+	return &config.KeyError{Key: key, Problem: fmt.Sprintf(format, args...)}
 }
 
 func (c *Config) checkCommand() error {
 	if len(c.Command) == 0 || c.Command[0] == "" {
-		return fmt.Errorf("command is empty: it is to be the absolute path of a program, and its arguments")
+		return wrong("command", "is missing: the absolute path of a program, and its arguments")
 	}
 	program := c.Command[0]
 	if !filepath.IsAbs(program) {
@@ -100,14 +119,14 @@ func (c *Config) checkCommand() error {
 		if found, err := exec.LookPath(program); err == nil && filepath.IsAbs(found) {
 			hint = ", such as " + found
 		}
-		return fmt.Errorf("command must begin with an absolute path%s, got %q", hint, program)
+		return wrong("command", "must begin with an absolute path%s, got %q", hint, program)
 	}
 	if _, err := exec.LookPath(program); err != nil {
-		return fmt.Errorf("command cannot be run: %w", err)
+		return wrong("command", "cannot be run: %s", err)
 	}
 	for _, arg := range c.Command {
 		if strings.ContainsRune(arg, 0) {
-			return fmt.Errorf("command must not contain a NUL byte, got %q", arg)
+			return wrong("command", "must not contain a NUL byte, got %q", arg)
 		}
 	}
 	return nil
@@ -120,11 +139,11 @@ func (c *Config) checkDir() error {
 	info, err := os.Stat(c.Dir)
 	switch {
 	case !filepath.IsAbs(c.Dir):
-		return fmt.Errorf("dir must be an absolute path, got %q", c.Dir)
+		return wrong("dir", "must be an absolute path, got %q", c.Dir)
 	case err != nil:
-		return fmt.Errorf("dir cannot be used: %w", err)
+		return wrong("dir", "cannot be used: %s", err)
 	case !info.IsDir():
-		return fmt.Errorf("dir must be a directory, which %s is not", c.Dir)
+		return wrong("dir", "must be a directory, which %s is not", c.Dir)
 	}
 	return nil
 }

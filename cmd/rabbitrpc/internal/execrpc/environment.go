@@ -3,7 +3,6 @@ package execrpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -15,16 +14,23 @@ import (
 )
 
 func (c *Config) checkEnv() error {
-	for _, name := range append(slices.Sorted(maps.Keys(c.Env)), c.PassEnv...) {
-		if name == "" || strings.ContainsAny(name, "=\x00") {
-			return fmt.Errorf("env and pass_env must have names of variables, got %q", name)
+	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
+		if !isVariable(name) {
+			return wrong("env", "must have names of variables, got %q", name)
 		}
-		if strings.ContainsRune(c.Env[name], 0) {
-			return fmt.Errorf("env must not contain a NUL byte, which %s does", name) // its value may be a secret
+		if strings.ContainsRune(string(c.Env[name]), 0) {
+			return wrong("env."+name, "must not contain a NUL byte")
+		}
+	}
+	for _, name := range c.PassEnv {
+		if !isVariable(name) {
+			return wrong("pass_env", "must have names of variables, got %q", name)
 		}
 	}
 	return nil
 }
+
+func isVariable(name string) bool { return name != "" && !strings.ContainsAny(name, "=\x00") }
 
 // environment is what the program gets whatever the call.
 func (c *Config) environment() (env []string) {
@@ -34,7 +40,7 @@ func (c *Config) environment() (env []string) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
-		env = append(env, name+"="+c.Env[name])
+		env = append(env, name+"="+string(c.Env[name]))
 	}
 	return env
 }

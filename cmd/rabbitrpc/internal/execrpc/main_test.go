@@ -1,3 +1,5 @@
+//go:build unix
+
 package execrpc_test
 
 import (
@@ -21,6 +23,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/execrpc"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -106,7 +109,7 @@ var programs = map[string]func(args []string) int{
 	// parent FILE: serves hang, and waits to be killed
 	"parent": func(args []string) int {
 		self, _ := os.Executable()
-		u, err := execrpc.New(execrpc.Config{Command: []string{self, "hang", args[0]}, PassEnv: []string{asProgram, noSleep}}, slog.Default())
+		u, err := execrpc.New(&execrpc.Config{Command: []string{self, "hang", args[0]}, Names: []string{"m"}, PassEnv: []string{asProgram, noSleep}}, slog.Default())
 		if err != nil {
 			return 1
 		}
@@ -183,14 +186,15 @@ func serve(t *testing.T, change func(*execrpc.Config), program string, args ...s
 	}
 	cfg := execrpc.Config{
 		Command: append([]string{self, program}, args...),
-		Env:     map[string]string{asProgram: "yes", noSleep: noSleepValue},
+		Env:     map[string]config.Hidden{asProgram: "yes", noSleep: noSleepValue},
+		Names:   []string{"m"},
 		Grace:   100 * time.Millisecond,
 	}
 	if change != nil {
 		change(&cfg)
 	}
 	log := &logged{}
-	u, err := execrpc.New(cfg, slog.New(slog.NewTextHandler(log, nil)))
+	u, err := execrpc.New(&cfg, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,4 +254,21 @@ func eventually(t *testing.T, log *logged, text string) {
 			t.Fatalf("log without %q:\n%s", text, log.String())
 		}
 	}
+}
+
+// killed ends the process whose number is in file.
+func killed(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("process outside of the group: %v", err)
+	}
+	gone(t, file)
 }

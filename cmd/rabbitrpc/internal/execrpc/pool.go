@@ -29,7 +29,7 @@ type result struct {
 
 func newPool(u *Upstream) *pool {
 	p := &pool{u: u, jobs: make(chan *job)}
-	for range u.cfg.Workers {
+	for range u.cfg.Pool {
 		u.running.Go(p.keep)
 	}
 	return p

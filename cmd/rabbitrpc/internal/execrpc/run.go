@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os/exec"
+	"strings"
 	"syscall"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -22,7 +23,10 @@ func (u *Upstream) run(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) 
 	if err != nil {
 		return nil, rpc.Errorf(rpc.InvalidArgument, "%w", err).WithExecuted(rpc.ExecutedNo)
 	}
-	cmd := exec.Command(u.cfg.Command[0], u.cfg.Command[1:]...)
+	cmd := exec.Command(u.cfg.Command[0])
+	for _, arg := range u.cfg.Command[1:] {
+		cmd.Args = append(cmd.Args, strings.ReplaceAll(arg, "{method}", r.Method))
+	}
 	cmd.Dir = u.cfg.Dir
 	cmd.Env = append(u.env[:len(u.env):len(u.env)], env...)
 	cmd.Stdin = bytes.NewReader(r.Body) // os/exec forgives a program that does not read it

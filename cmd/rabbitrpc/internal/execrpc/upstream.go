@@ -21,17 +21,13 @@ type Upstream struct {
 }
 
 // New checks that the program is there and can be run, and starts the workers, if there are to be any. Close ends them.
-func New(c Config, log *slog.Logger) (*Upstream, error) {
-	if err := supported(); err != nil {
+func New(c *Config, log *slog.Logger) (*Upstream, error) {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	c, err := c.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	u := &Upstream{cfg: c, env: c.environment(), log: log.With("program", c.Command[0])}
+	u := &Upstream{cfg: c.withDefaults(), env: c.environment(), log: log.With("program", c.Command[0])}
 	u.life, u.end = context.WithCancel(context.Background())
-	if c.Workers > 0 {
+	if c.Pool > 0 {
 		u.pool = newPool(u)
 	}
 	return u, nil

@@ -1,3 +1,5 @@
+//go:build unix
+
 package execrpc_test
 
 import (
@@ -17,7 +19,7 @@ import (
 
 func pool(t *testing.T, workers int) (*execrpc.Upstream, *logged) {
 	t.Helper()
-	return serve(t, func(c *execrpc.Config) { c.Workers = workers }, "worker")
+	return serve(t, func(c *execrpc.Config) { c.Pool = workers }, "worker")
 }
 
 // pid asks which process answers.
@@ -57,7 +59,7 @@ func TestWorkersTakeRequestsAtTheSameTime(t *testing.T) {
 
 func TestBodies(t *testing.T) {
 	u, _ := serve(t, func(c *execrpc.Config) {
-		c.Workers = 1
+		c.Pool = 1
 		c.ReplyType = rpc.ContentTypeBytes
 	}, "worker")
 	for _, body := range []string{"", "text", "line\nline \x00 ü", "\xff\xfe", strings.Repeat("\x01", 1<<16)} {
@@ -114,7 +116,7 @@ func TestWorkerFails(t *testing.T) {
 		{"no answer in time", "sleep", "", rpc.DeadlineExceeded, "program was out of time", "deadline exceeded"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			u, log := serve(t, func(c *execrpc.Config) { c.Workers, c.MaxReply = 1, 1000 }, "worker")
+			u, log := serve(t, func(c *execrpc.Config) { c.Pool, c.MaxReply = 1, 1000 }, "worker")
 			timeout := patience
 			if c.code == rpc.DeadlineExceeded {
 				timeout = 300 * time.Millisecond
@@ -149,7 +151,7 @@ func TestWorkerAnswersWithAnError(t *testing.T) {
 }
 
 func TestWorkersReplyTooLong(t *testing.T) {
-	u, _ := serve(t, func(c *execrpc.Config) { c.Workers, c.MaxReply = 1, 10 }, "worker")
+	u, _ := serve(t, func(c *execrpc.Config) { c.Pool, c.MaxReply = 1, 10 }, "worker")
 	_, err := u.Handle(within(t, patience), &rpc.Request{Method: "echo", Body: []byte("12345678901")})
 	check(t, err, rpc.ResourceExhausted, "reply has 11 bytes, at most 10 are allowed", rpc.ExecutedUnknown, false)
 	pid(t, u)
@@ -207,7 +209,7 @@ func TestNoWorkerIsFree(t *testing.T) {
 
 // Workers that end at once are started ever more slowly.
 func TestWorkersThatFailAreStartedSlowly(t *testing.T) {
-	u, log := serve(t, func(c *execrpc.Config) { c.Workers = 1 }, "say", "", "cannot find my data\n", "1")
+	u, log := serve(t, func(c *execrpc.Config) { c.Pool = 1 }, "say", "", "cannot find my data\n", "1")
 	_, err := u.Handle(within(t, 700*time.Millisecond), &rpc.Request{})
 	if rpc.Executed(err) == rpc.ExecutedYes {
 		t.Errorf("got %v, executed yes", err)
@@ -224,7 +226,7 @@ func TestWorkersThatFailAreStartedSlowly(t *testing.T) {
 
 func TestCloseEndsWorkers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	u, _ := serve(t, func(c *execrpc.Config) { c.Workers = 1 }, "hang", file) // deaf to SIGTERM and the end of its input
+	u, _ := serve(t, func(c *execrpc.Config) { c.Pool = 1 }, "hang", file) // deaf to SIGTERM and the end of its input
 	for pid := []byte(nil); len(pid) == 0; time.Sleep(time.Millisecond) {
 		pid, _ = os.ReadFile(file)
 	}
@@ -236,7 +238,7 @@ func TestCloseEndsWorkers(t *testing.T) {
 
 // What a worker writes to standard error must not fill the log.
 func TestComplaintsAreBounded(t *testing.T) {
-	u, log := serve(t, func(c *execrpc.Config) { c.Workers = 1 }, "say", "", strings.Repeat(strings.Repeat("x", 2000)+"\n", 10_000), "0")
+	u, log := serve(t, func(c *execrpc.Config) { c.Pool = 1 }, "say", "", strings.Repeat(strings.Repeat("x", 2000)+"\n", 10_000), "0")
 	eventually(t, log, "is replaced")
 	u.Close()
 	if n := len(log.String()); n > 200_000 {

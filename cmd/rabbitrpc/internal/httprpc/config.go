@@ -9,8 +9,9 @@
 package httprpc
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -18,18 +19,25 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
-// Config says which server answers, and within which bounds. Zero values are the defaults.
+// Config says which server answers which methods, and within which bounds. Zero values are the defaults. It is a kind of
+// service of the daemon.
 type Config struct {
 	// URL is where requests go, http or https. {service} and {method} in its path stand for what is called.
 	URL string `koanf:"url"`
+
+	// Names are the methods that it answers.
+	Names []string `koanf:"methods"`
 
 	// Verb is the method of the requests: POST by default. GET, HEAD and OPTIONS are sent without a body.
 	Verb string `koanf:"verb"`
 
 	// Headers are sent with each request.
-	Headers map[string]string `koanf:"headers"`
+	Headers map[string]config.Hidden `koanf:"headers"`
 
 	// Idempotent says that the server knows a request again, by its Idempotency-Key or by its nature. Then one that is lost
 	// with a connection that was kept open from the request before is sent again.
@@ -47,34 +55,45 @@ const (
 	maxReply       = 512 << 20 // RabbitMQ takes no more, however it is set up
 )
 
-// Validate reports what of the configuration cannot work.
-func (c Config) Validate() error {
-	_, err := c.withDefaults()
-	return err
+// Check reports what cannot work. The server need not be there.
+func (c *Config) Check() error {
+	d := c.withDefaults()
+	switch {
+	case strings.ToUpper(d.Verb) != d.Verb || !httpguts.ValidHeaderFieldName(d.Verb) || d.Verb == http.MethodConnect:
+		return wrong("verb", "must be an HTTP method such as POST, got %q", d.Verb)
+	case d.MaxConnections < 1 || d.MaxConnections > maxConnections:
+		return wrong("max_connections", "must be 1 to %d, got %d", maxConnections, d.MaxConnections)
+	case d.MaxReply < 1 || d.MaxReply > maxReply:
+		return wrong("max_reply", "must be 1 to %d, got %d", maxReply, d.MaxReply)
+	}
+	return cmp.Or(checkURL(d.URL), config.CheckMethods(d.Names), checkHeaders(d.Headers))
 }
 
-func (c Config) withDefaults() (Config, error) {
-	if c.Verb == "" {
-		c.Verb = http.MethodPost
+// Methods returns the names of the methods.
+func (c *Config) Methods() []string { return c.Names }
+
+// Serve makes s answer the methods with requests to the server.
+func (c *Config) Serve(s *server.Server, log *slog.Logger) (close func(), err error) {
+	u, err := New(c, log.With("service", s.Service()))
+	if err != nil {
+		return nil, err
 	}
-	if c.MaxConnections == 0 {
-		c.MaxConnections = 64
+	for _, m := range c.Names {
+		s.Handle(m, u.Handle)
 	}
-	if c.MaxReply == 0 {
-		c.MaxReply = 4 << 20
-	}
-	if err := checkURL(c.URL); err != nil {
-		return c, err
-	}
-	switch {
-	case strings.ToUpper(c.Verb) != c.Verb || !httpguts.ValidHeaderFieldName(c.Verb) || c.Verb == http.MethodConnect:
-		return c, fmt.Errorf("verb must be an HTTP method such as POST, got %q", c.Verb)
-	case c.MaxConnections < 1 || c.MaxConnections > maxConnections:
-		return c, fmt.Errorf("max_connections must be 1 to %d, got %d", maxConnections, c.MaxConnections)
-	case c.MaxReply < 1 || c.MaxReply > maxReply:
-		return c, fmt.Errorf("max_reply must be 1 to %d, got %d", maxReply, c.MaxReply)
-	}
-	return c, checkHeaders(c.Headers)
+	return u.Close, nil
+}
+
+func (c *Config) withDefaults() Config {
+	d := *c
+	d.Verb = cmp.Or(d.Verb, http.MethodPost)
+	d.MaxConnections = cmp.Or(d.MaxConnections, 64)
+	d.MaxReply = cmp.Or(d.MaxReply, 4<<20)
+	return d
+}
+
+func wrong(key, format string, args ...any) error {
+	return &config.KeyError{Key: key, Problem: fmt.Sprintf(format, args...)}
 }
 
 // checkURL does not quote what may have a password in it.
@@ -82,24 +101,25 @@ func checkURL(text string) error {
 	u, err := url.Parse(strings.NewReplacer("{service}", "s", "{method}", "m").Replace(text))
 	switch {
 	case text == "":
-		return errors.New("url is empty: it is to be such as http://127.0.0.1:8080/{method}")
+		return wrong("url", "is missing: it is to be such as http://127.0.0.1:8080/{method}")
 	case err != nil:
-		return errors.New("url cannot be parsed: it is to be such as http://127.0.0.1:8080/{method}")
+		return wrong("url", "cannot be read: it is to be such as http://127.0.0.1:8080/{method}")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("url must begin with http:// or https://, got %q", u.Scheme)
+		return wrong("url", "must begin with http:// or https://, got %q", u.Scheme)
 	case u.Host == "":
-		return errors.New("url names no host")
+		return wrong("url", "names no host")
 	case u.User != nil:
-		return errors.New("url must have no user and password: send them with headers, as Authorization")
+		return wrong("url", "must have no user and password: send them with headers, as Authorization")
 	case u.Fragment != "":
-		return errors.New("url must have no fragment: it would not be sent")
+		return wrong("url", "must have no fragment: it would not be sent")
 	case strings.Contains(u.Host, "{") || strings.Contains(u.Path, "{") || strings.Contains(u.RawQuery, "{"):
-		return errors.New("url can have {service} and {method} in its path, and no other braces")
+		return wrong("url", "can have {service} and {method} in its path, and no other braces")
 	}
-	before, _, _ := strings.Cut(strings.SplitN(text, "://", 2)[1], "/")
-	_, query, _ := strings.Cut(text, "?")
-	if strings.Contains(before+query, "{") {
-		return errors.New("url can have {service} and {method} in its path alone: a caller must not choose the host")
+	_, rest, _ := strings.Cut(text, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	_, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(host+query, "{") {
+		return wrong("url", "can have {service} and {method} in its path alone: a caller must not choose the host")
 	}
 	return nil
 }
@@ -112,15 +132,15 @@ var own = []string{
 }
 
 // checkHeaders quotes no values, which may be secrets.
-func checkHeaders(headers map[string]string) error {
+func checkHeaders(headers map[string]config.Hidden) error {
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
-			return fmt.Errorf("headers must have names of HTTP headers, got %q", name)
-		case !httpguts.ValidHeaderFieldValue(headers[name]):
-			return fmt.Errorf("header %s has a value that HTTP does not allow", name)
+			return wrong("headers", "must have names of HTTP headers, got %q", name)
+		case !httpguts.ValidHeaderFieldValue(string(headers[name])):
+			return wrong("headers."+name, "has a value that HTTP does not allow")
 		case slices.Contains(own, http.CanonicalHeaderKey(name)):
-			return fmt.Errorf("header %s is set for each call, and cannot be configured", name)
+			return wrong("headers."+name, "is set for each call, and cannot be configured")
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,20 +32,20 @@ const (
 )
 
 // New makes an upstream. It does no I/O.
-func New(c Config, log *slog.Logger) (*Upstream, error) {
-	c, err := c.withDefaults()
-	if err != nil {
+func New(c *Config, log *slog.Logger) (*Upstream, error) {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	var http1 http.Protocols // one request at a time on a connection, which tells what was written of it
 	http1.SetHTTP1(true)
-	return &Upstream{cfg: c, log: log, client: &http.Client{
+	cfg := c.withDefaults()
+	return &Upstream{cfg: cfg, log: log, client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext:            dial,
 			TLSHandshakeTimeout:    connectTimeout,
-			MaxConnsPerHost:        c.MaxConnections,
-			MaxIdleConnsPerHost:    c.MaxConnections,
+			MaxConnsPerHost:        cfg.MaxConnections,
+			MaxIdleConnsPerHost:    cfg.MaxConnections,
 			IdleConnTimeout:        idleTimeout,
 			MaxResponseHeaderBytes: maxHeaders,
 			DisableCompression:     true, // what a reply grows to would have no bound
@@ -93,19 +94,24 @@ func identity(encoding string) bool { return encoding == "" || strings.EqualFold
 // request makes the request for a call.
 func (u *Upstream) request(ctx context.Context, r *rpc.Request) (*http.Request, error) {
 	target := strings.NewReplacer("{service}", url.PathEscape(r.Service), "{method}", pathOf(r.Method)).Replace(u.cfg.URL)
-	req, err := http.NewRequestWithContext(ctx, u.cfg.Verb, target, nil)
+	body := r.Body
+	if slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, u.cfg.Verb) {
+		body = nil
+	}
+	req, err := http.NewRequestWithContext(ctx, u.cfg.Verb, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, rpc.Errorf(rpc.Internal, "no request can be made of this call").WithCause(err).WithExecuted(rpc.ExecutedNo)
 	}
-	u.addBody(req, r.Body)
+	if r.ID != "" {
+		req.Header[u.idempotencyKey()] = []string{r.ID}
+	}
 	for name, value := range u.cfg.Headers {
-		if req.Header.Set(name, value); http.CanonicalHeaderKey(name) == "Host" {
-			req.Host = value // net/http takes it from here
+		if req.Header.Set(name, string(value)); http.CanonicalHeaderKey(name) == "Host" {
+			req.Host = string(value) // net/http takes it from here
 		}
 	}
 	for name, value := range map[string]string{
 		"Content-Type":      r.ContentType,
-		"Idempotency-Key":   r.ID,
 		"Traceparent":       r.Header["traceparent"],
 		"Tracestate":        r.Header["tracestate"],
 		"Rabbitrpc-Service": r.Service,
@@ -114,7 +120,7 @@ func (u *Upstream) request(ctx context.Context, r *rpc.Request) (*http.Request, 
 		"Rabbitrpc-User":    r.User,
 		"Rabbitrpc-Attempt": strconv.Itoa(r.Attempt),
 	} {
-		if !httpguts.ValidHeaderFieldValue(value) {
+		if !httpguts.ValidHeaderFieldValue(value) || !httpguts.ValidHeaderFieldValue(r.ID) {
 			return nil, rpc.Errorf(rpc.InvalidArgument, "the call's ID, content type or headers cannot be sent by HTTP").WithExecuted(rpc.ExecutedNo)
 		}
 		if value != "" {
@@ -143,23 +149,20 @@ func pathOf(method string) string {
 	return strings.Join(parts, "/")
 }
 
-// addBody gives a request its body. With GetBody, and an Idempotency-Key, net/http sends it again if it was lost with a
-// connection that was kept open; without, and with a body that is not known to be empty, it does not.
-func (u *Upstream) addBody(req *http.Request, body []byte) {
-	switch req.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		body = nil
-	}
-	reader := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	req.Body, _ = reader()
-	req.ContentLength = int64(len(body))
+// idempotencyKey is the name under which the call ID is sent. If net/http finds it in its usual spelling it sends a request
+// again that was lost with a connection that was kept open: if a request must not be sent twice, it is spelt another way.
+func (u *Upstream) idempotencyKey() string {
 	if u.cfg.Idempotent {
-		req.GetBody = reader
+		return "Idempotency-Key"
 	}
+	return "idempotency-key"
 }
 
 // lost is the error of a call to which there is no response.
 func (u *Upstream) lost(ctx context.Context, r *rpc.Request, s *sent, cause error) error {
+	if e, ok := errors.AsType[*url.Error](cause); ok {
+		cause = e.Err // the other part is the URL, which may have a secret in it
+	}
 	var e *rpc.Error
 	switch {
 	case ctx.Err() != nil:
@@ -184,4 +187,3 @@ func outOfTime(cause error) *rpc.Error {
 	}
 	return rpc.Errorf(rpc.Unavailable, "server stopped before upstream had answered")
 }
-

@@ -4,8 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -27,22 +25,5 @@ func TestParentIsKilled(t *testing.T) {
 	}
 	parent.Process.Kill()
 	parent.Wait()
-	gone(t, file)
-}
-
-// killed ends the process whose number is in file.
-func killed(t *testing.T, file string) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Errorf("process outside of the group: %v", err)
-	}
 	gone(t, file)
 }
