@@ -47,12 +47,7 @@ func newServe() *cobra.Command {
   RABBITMQ_URL=amqps://me:secret@broker.example/prod rabbitrpc serve`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			flags := make(map[string]string)
-			for name, key := range serveKeys {
-				if f := cmd.Flags().Lookup(name); f.Changed {
-					flags[key] = f.Value.String()
-				}
-			}
+			flags := given(cmd, serveKeys)
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags) }
@@ -81,12 +76,11 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 		return err
 	}
 	level := zap.NewAtomicLevelAt(least)
-	forPeople := c.Log.Format == config.FormatText || c.Log.Format == config.FormatAuto && isTerminal(logs)
 	return daemon.New(daemon.Options{
 		Config:  c,
 		Reload:  load,
 		Reloads: reloads,
-		Log:     loggerAt(logs, level, forPeople),
+		Log:     loggerAt(logs, level, forPeople(c, logs)),
 		SetLevel: func(name string) {
 			if l, err := parseLevel(name); err == nil {
 				level.SetLevel(l)

@@ -23,12 +23,16 @@ type Input struct {
 	Environ []string          // as of os.Environ
 	Flags   map[string]string // the values of those that were given, by key; services.KEY is for all services
 	Kinds   Kinds
+
+	// NoServices leaves them out, for who serves none.
+	NoServices bool
 }
 
 // Loaded is a configuration, and where it comes from.
 type Loaded struct {
 	Config
-	sources sources
+	sources    sources
+	noServices bool
 }
 
 const maxFile = 1 << 20
@@ -36,7 +40,7 @@ const maxFile = 1 << 20
 // Load reads a configuration and checks it. The error is [Errors], or that of reading the file.
 func Load(in Input) (*Loaded, error) {
 	k := koanf.New(".")
-	l := &Loaded{Config: defaults(), sources: sources{file: in.File}}
+	l := &Loaded{Config: defaults(), sources: sources{file: in.File}, noServices: in.NoServices}
 	var errs Errors
 	if in.File != "" {
 		file, err := readFile(in.File)
@@ -69,7 +73,10 @@ func Load(in Input) (*Loaded, error) {
 	services := k.Get("services")
 	k.Delete("services")
 	errs = append(errs, l.sources.of(decode("", k.Raw(), &l.Config))...)
-	if services == nil && in.File == "" {
+	switch {
+	case in.NoServices:
+		services = nil
+	case services == nil && in.File == "":
 		services = []any{map[string]any{"name": "math", "kind": "math"}}
 	}
 	errs = append(errs, l.services(services, all, in.Kinds)...)

@@ -73,8 +73,9 @@ const prefix = "RABBITRPC_"
 // FileVariable names the variable of the environment for the path of the file.
 const FileVariable = prefix + "CONFIG"
 
-// foreign are variables that Kubernetes sets in each pod beside a service that is called rabbitrpc.
-var foreign = regexp.MustCompile(`^RABBITRPC_(PORT|SERVICE_HOST|SERVICE_PORT)(_|$)`)
+// foreign are variables that Kubernetes sets in each pod beside a service that is called rabbitrpc, and those of a call that a
+// program answers.
+var foreign = regexp.MustCompile(`^RABBITRPC_((PORT|SERVICE_HOST|SERVICE_PORT)(_|$)|(SERVICE|METHOD|CALL_ID|CALLER|USER|ATTEMPT|CONTENT_TYPE|TIMEOUT_MS)$)`)
 
 type variable struct{ name, value string }
 
@@ -125,5 +126,6 @@ func flagOf(key string) string {
 	case "log.level":
 		return "--log-level"
 	}
-	return "--" + strings.ReplaceAll(strings.TrimPrefix(key, "services."), "_", "-")
+	_, name, _ := strings.Cut(key, ".") // of services or gateway
+	return "--" + strings.ReplaceAll(name, "_", "-")
 }
