@@ -139,14 +139,11 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request, service, method s
 		writeProblem(w, status, id, refusal)
 		return
 	}
-	// Without a deadline for what is read, which would cancel a call that takes longer: from here on only the end of the
-	// connection is read.
-	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Time{})
 	reply, err := g.do(client.With(r.Context(), opts...), &rpc.Request{
 		Service: service, Method: method, ContentType: contentType, Body: body,
 	})
-	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	// The server's own limit began with the request, and a call may take longer.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	if err != nil {
 		g.log.Debug("call failed", "service", service, "method", method, "call", id, "err", err)
 		writeProblem(w, 0, id, err)
