@@ -8,12 +8,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,6 +93,15 @@ func TestTLS(t *testing.T) {
 	for name, reach := range map[string]func(t *testing.T) *conn.Manager{
 		"files in the URL": func(t *testing.T) *conn.Manager { return open(t, "amqps://guest:guest@"+host+"/?"+files) },
 		"configuration":    func(t *testing.T) *conn.Manager { return open(t, "amqps://guest:guest@"+host, conn.WithTLS(config)) },
+		"configuration of each dial": func(t *testing.T) *conn.Manager { // the first fails
+			var dials atomic.Int64
+			return open(t, "amqps://guest:guest@"+host, conn.WithTLSFrom(func() (*tls.Config, error) {
+				if dials.Add(1) <= 2 { // a session has two connections
+					return nil, errors.New("half a file")
+				}
+				return config, nil
+			}))
+		},
 		"certificate for a password": func(t *testing.T) *conn.Manager {
 			return open(t, "amqps://"+host+"/?auth_mechanism=external&"+files)
 		},

@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 )
 
@@ -12,6 +13,7 @@ const asCommand = "TEST_AS_RABBITRPC"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
+		kinds["slow"] = func() config.Kind { return new(slow) }
 		main()
 	}
 	testbroker.Main(m)

@@ -49,6 +49,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	text := fmt.Sprintf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2 // cobra's own default, which it sets elsewhere
 	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 		text += ", did you mean " + strings.Join(similar, " or ") + "?"
 	}

@@ -19,7 +19,7 @@ import (
 //	exits CODE PROGRAM [ARG...]  run it; it must exit with CODE
 //	start [ARG...]               start rabbitrpc in the background
 //	says PATTERN                 wait until it prints a line like that
-//	signal NAME                  send it INT, TERM or KILL
+//	signal NAME                  send it INT, TERM, HUP or KILL
 //	ended CODE                   wait for its end; its output is in the files out and err
 //	mute QUEUE                   be a server that takes requests and never answers
 //	listen                       take connections at $LATER, where none were taken before, for the broker

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"strings"
 )
@@ -24,7 +23,7 @@ func (c *Config) Changes(next *Config) (changes []Change) {
 	}
 	for _, key := range order {
 		old, now := before[key], after[key]
-		if old.secret == now.secret {
+		if reflect.DeepEqual(old.full, now.full) {
 			continue
 		}
 		change := Change{Key: key, From: old.shown, To: now.shown}
@@ -37,12 +36,15 @@ func (c *Config) Changes(next *Config) (changes []Change) {
 }
 
 // A value is what a key has, in full and as it may be shown.
-type value struct{ secret, shown string }
+type value struct {
+	full  any
+	shown string
+}
 
 func (c *Config) values() (all map[string]value, order []string) {
 	all = make(map[string]value)
 	visit := func(key string, v reflect.Value) {
-		all[key] = value{secret: fmt.Sprintf("%T %v", v.Interface(), plain(v)), shown: text(v)}
+		all[key] = value{full: v.Interface(), shown: text(v)}
 		order = append(order, key)
 	}
 	root := *c
@@ -52,12 +54,4 @@ func (c *Config) values() (all map[string]value, order []string) {
 		leaves("services."+c.Services[i].Name, reflect.ValueOf(&c.Services[i]), visit)
 	}
 	return all, order
-}
-
-// plain is a value without its String method.
-func plain(v reflect.Value) any {
-	if v.Kind() == reflect.String {
-		return v.String()
-	}
-	return v.Interface()
 }

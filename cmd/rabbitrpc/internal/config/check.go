@@ -25,7 +25,6 @@ const (
 var (
 	levels  = []string{"debug", "info", "warn", "error", LogOff}
 	formats = []string{FormatAuto, FormatJSON, FormatText}
-	stores  = []string{StoreNone, StoreLRU, StoreBolt, StorePostgres}
 )
 
 // A checker collects what is wrong.
@@ -99,25 +98,29 @@ func (b *Broker) check(c *checker) {
 }
 
 func (l *Loaded) checkServices(c *checker) {
-	names, files := make(map[string]int), make(map[string]int)
+	names, queues, files := make(map[string]int), make(map[string]int), make(map[string]int)
 	for i := range l.Services {
 		s, path := &l.Services[i], fmt.Sprintf("services[%d]", i)
 		if s.Name == "" {
 			c.add(path+".name", "is missing")
 			continue
 		}
-		if other, taken := names[s.Name]; taken {
-			c.add(path+".name", "%s is the name of services[%d], too", s.Name, other)
-		}
-		names[s.Name] = i
+		c.once(names, s.Name, i, path+".name", "is the name of services[%d], too")
+		c.once(queues, s.Queue, i, path+".queue", "is served by services[%d] already: set it for one of them")
 		c.err(path, s.Own.Check())
 		s.Dedupe.check(c, path+".dedupe")
-		if other, taken := files[s.Dedupe.Path]; taken && s.Dedupe.Store == StoreBolt {
-			c.add(path+".dedupe.path", "services[%d] has the same file: each needs its own", other)
-		}
-		files[s.Dedupe.Path] = i
+		c.once(files, s.Dedupe.Path, i, path+".dedupe.path", "is the file of services[%d]: each needs its own")
 		s.check(c, path)
 	}
+}
+
+// once adds an error if one of the services before has the same value.
+func (c *checker) once(seen map[string]int, value string, i int, key, problem string) {
+	if other, taken := seen[value]; taken && value != "" {
+		c.add(key, problem, other)
+		return
+	}
+	seen[value] = i
 }
 
 // check asks the server, option by option, which one it does not take.
@@ -138,41 +141,5 @@ func (s *Service) check(c *checker, path string) {
 			continue
 		}
 		together = append(together, o.set)
-	}
-}
-
-// check looks for keys that the store does not have.
-func (d *Dedupe) check(c *checker, path string) {
-	c.oneOf(path+".store", d.Store, stores)
-	for _, k := range []struct {
-		key    string
-		given  bool
-		stores string
-	}{
-		{"entries", d.Entries != 0, "lru bolt"},
-		{"bytes", d.Bytes != 0, "lru bolt"},
-		{"min_age", d.MinAge != 0, "lru bolt"},
-		{"max_age", d.MaxAge != 0, "lru bolt"},
-		{"tenant_share", d.TenantShare != 0, "lru"},
-		{"path", d.Path != "", "bolt"},
-		{"url", d.URL != "", "postgres"},
-		{"schema", d.Schema != "", "postgres"},
-		{"connections", d.Connections != 0, "postgres"},
-		{"lease", d.Lease != 0, "postgres"},
-		{"retention", d.Retention != 0, "postgres"},
-	} {
-		if of := strings.Fields(k.stores); k.given && slices.Contains(stores, d.Store) && !slices.Contains(of, d.Store) {
-			c.add(join(path, k.key), "is for the store %s, and this is %s", strings.Join(of, " or "), d.Store)
-		}
-	}
-	switch {
-	case d.Store == StoreBolt && d.Path == "":
-		c.add(path+".path", "is missing: the store bolt needs a file, such as /var/lib/rabbitrpc/calls.db")
-	case d.Store == StorePostgres && d.URL == "":
-		c.add(path+".url", "is missing: the store postgres needs one, such as postgres://user@host/database")
-	case d.Store == StoreLRU:
-		if _, err := d.LRU(); err != nil {
-			c.add(path, "%s", err)
-		}
 	}
 }

@@ -93,30 +93,6 @@ type Limits struct {
 	Reply       int           `koanf:"reply"`
 }
 
-// Dedupe is the memory of answered calls. What is 0 or empty keeps the store's default.
-type Dedupe struct {
-	Store       string        `koanf:"store"`
-	Entries     int           `koanf:"entries"`
-	Bytes       int64         `koanf:"bytes"`
-	MinAge      time.Duration `koanf:"min_age"`
-	MaxAge      time.Duration `koanf:"max_age"`
-	TenantShare float64       `koanf:"tenant_share"`
-	Path        string        `koanf:"path"`
-	URL         URL           `koanf:"url"`
-	Schema      string        `koanf:"schema"`
-	Connections int           `koanf:"connections"`
-	Lease       time.Duration `koanf:"lease"`
-	Retention   time.Duration `koanf:"retention"`
-}
-
-// The stores.
-const (
-	StoreNone     = "none"
-	StoreLRU      = "lru"
-	StoreBolt     = "bolt"
-	StorePostgres = "postgres"
-)
-
 // A Kind is what a service of some kind has besides what all have: a pointer to a struct, into which the keys are read that
 // are not those of [Service].
 type Kind interface {

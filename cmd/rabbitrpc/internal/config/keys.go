@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,14 +13,26 @@ import (
 
 const tag = "koanf"
 
+// own is the tag of a field whose keys stand beside the others, and not below one.
+const own = "-"
+
+// fields calls visit for each field of a struct that has the tag.
+func fields(t reflect.Type, visit func(i int, key string)) {
+	for i := range t.NumField() {
+		if key := t.Field(i).Tag.Get(tag); key != "" {
+			visit(i, key)
+		}
+	}
+}
+
 // keys returns the keys of a struct, with the types of their values.
 func keys(t reflect.Type) map[string]reflect.Type {
 	all := make(map[string]reflect.Type)
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Tag.Get(tag) != "-" {
-			all[f.Tag.Get(tag)] = f.Type
+	fields(t, func(i int, key string) {
+		if key != own {
+			all[key] = t.Field(i).Type
 		}
-	}
+	})
 	return all
 }
 
@@ -36,11 +49,7 @@ func known(t reflect.Type, path string) []string {
 		case t.Kind() != reflect.Struct:
 			return nil
 		case !deeper:
-			names := make([]string, 0, t.NumField())
-			for name := range keys(t) {
-				names = append(names, name)
-			}
-			return names
+			return slices.Collect(maps.Keys(keys(t)))
 		default:
 			name, _, _ := strings.Cut(key, "[") // of a list
 			t = keys(t)[name]
@@ -69,13 +78,13 @@ func suggest(got string, names []string) string {
 func leaves(path string, v reflect.Value, visit func(path string, v reflect.Value)) {
 	switch v = target(v); {
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			if name := v.Type().Field(i).Tag.Get(tag); name == "-" {
+		fields(v.Type(), func(i int, key string) {
+			if key == own {
 				leaves(path, v.Field(i), visit)
 			} else {
-				leaves(join(path, name), v.Field(i), visit)
+				leaves(join(path, key), v.Field(i), visit)
 			}
-		}
+		})
 	case v.Kind() == reflect.Map:
 		for _, k := range sortedKeys(v) {
 			leaves(join(path, k), v.MapIndex(reflect.ValueOf(k).Convert(v.Type().Key())), visit)

@@ -18,6 +18,8 @@ import (
 type steps struct {
 	Pool    int             `koanf:"pool"`
 	StepMap map[string]step `koanf:"methods"`
+
+	made bool // no key
 }
 
 type step struct {
@@ -26,6 +28,7 @@ type step struct {
 }
 
 func (s *steps) Check() error {
+	s.made = true
 	for name, m := range s.StepMap {
 		if len(m.Command) == 0 {
 			return &config.KeyError{Key: "methods." + name + ".command", Problem: "is missing"}
@@ -146,7 +149,7 @@ func TestWrong(t *testing.T) {
 		"adaptive over workers":   {"services: [{name: m, kind: math, workers: 2, adaptive_limit: 3}]", "", "FILE: services[0].adaptive_limit: least adaptive limit must be 1 to 2"},
 		"limits":                  {"services: [{name: m, kind: math, limits: {headers: 1}}]", "", "FILE: services[0].limits: server.Limits.Headers must be"},
 		"name of a service":       {"services: [{name: a.b, kind: math}]", "", "FILE: services[0].name: service name"},
-		"name twice":              {"services: [{name: m, kind: math}, {name: m, kind: echo}]", "", "FILE: services[1].name: m is the name of services[0], too"},
+		"name twice":              {"services: [{name: m, kind: math}, {name: m, kind: echo}]", "", "FILE: services[1].name: is the name of services[0], too"},
 		"own check":               {"services: [{name: m, kind: steps, methods: {go: {}}}]", "", "FILE: services[0].methods.go.command: is missing"},
 		"queue without a method":  {"services: [{name: m, kind: steps, queue: q, methods: {a: {command: [a]}, b: {command: [b]}}}]", "", "FILE: services[0].queue_method: must be the method"},
 		"pattern":                 {"services: [{name: m, kind: math, queue: q, reply_to: '('}]", "", "FILE: services[0].reply_to: must be a regular expression"},
@@ -156,7 +159,11 @@ func TestWrong(t *testing.T) {
 		"postgres without a URL":  {"services: [{name: m, kind: math, dedupe: {store: postgres}}]", "", "FILE: services[0].dedupe.url: is missing"},
 		"key of another store":    {"services: [{name: m, kind: math, dedupe: {path: x}}]", "", "FILE: services[0].dedupe.path: is for the store bolt, and this is lru"},
 		"LRU upside down":         {"services: [{name: m, kind: math, dedupe: {min_age: 1h}}]", "", "FILE: services[0].dedupe: idempotency: minimum age"},
-		"one file for two":        {"services: [{name: a, kind: math, dedupe: {store: bolt, path: x}}, {name: b, kind: math, dedupe: {store: bolt, path: x}}]", "", "FILE: services[1].dedupe.path: services[0] has the same file"},
+		"bolt upside down":        {"services: [{name: m, kind: math, dedupe: {store: bolt, path: x, min_age: 48h}}]", "", "FILE: services[0].dedupe: bolt: minimum age"},
+		"postgres":                {"services: [{name: m, kind: math, dedupe: {store: postgres, url: 'postgres://a:topsecret@h:port'}}]", "", "FILE: services[0].dedupe: postgres: the URL cannot be read"},
+		"a lease too short":       {"services: [{name: m, kind: math, dedupe: {store: postgres, url: 'postgres://a', lease: 1ms}}]", "", "FILE: services[0].dedupe: postgres: lease must be"},
+		"one queue for two":       {"services: [{name: a, kind: math, queue: x}, {name: b, kind: math, queue: x}]", "", "FILE: services[1].queue: is served by services[0] already"},
+		"one file for two":        {"services: [{name: a, kind: math, dedupe: {store: bolt, path: x}}, {name: b, kind: math, dedupe: {store: bolt, path: x}}]", "", "FILE: services[1].dedupe.path: is the file of services[0]"},
 		"broker":                  {"broker: {url: 'http://a:topsecret@b'}" + m, "", "FILE: broker.url: URL 1: must start with amqp:// or amqps://"},
 		"user without a password": {"broker: {username: a}" + m, "", "FILE: broker.username: goes with broker.password_file"},
 		"two ways to log in":      {"broker: {username: a, credentials_file: b}" + m, "", "FILE: broker.credentials_file: has user and password"},

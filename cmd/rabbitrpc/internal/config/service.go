@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
@@ -73,25 +72,4 @@ func (s *Service) queueMethod() (string, error) {
 	}
 	return "", &KeyError{Key: "queue_method", Problem: fmt.Sprintf("must be the method for messages of queue %s that name none: one of %s",
 		s.Queue, strings.Join(methods, ", "))}
-}
-
-// LRU returns the store lru.
-func (d *Dedupe) LRU() (*idempotency.LRU, error) {
-	var opts []idempotency.LRUOption
-	if d.Entries != 0 {
-		opts = append(opts, idempotency.WithEntries(d.Entries))
-	}
-	if d.Bytes != 0 {
-		opts = append(opts, idempotency.WithBytes(int(d.Bytes)))
-	}
-	if d.MinAge != 0 {
-		opts = append(opts, idempotency.WithMinAge(d.MinAge))
-	}
-	if d.MaxAge != 0 {
-		opts = append(opts, idempotency.WithMaxAge(d.MaxAge))
-	}
-	if d.TenantShare != 0 {
-		opts = append(opts, idempotency.WithTenantShare(d.TenantShare))
-	}
-	return idempotency.NewLRU(opts...)
 }

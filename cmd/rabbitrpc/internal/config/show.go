@@ -31,13 +31,13 @@ func (l *Loaded) show(to *yaml.Node, path string, v reflect.Value) {
 	v = target(v)
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if name := v.Type().Field(i).Tag.Get(tag); name == "-" {
+		fields(v.Type(), func(i int, key string) {
+			if key == own {
 				l.show(to, path, v.Field(i))
 			} else {
-				l.entry(to, name, join(path, name), v.Field(i))
+				l.entry(to, key, join(path, key), v.Field(i))
 			}
-		}
+		})
 	case reflect.Map:
 		for _, k := range sortedKeys(v) {
 			l.entry(to, k, join(path, k), v.MapIndex(reflect.ValueOf(k).Convert(v.Type().Key())))

@@ -45,7 +45,7 @@ func TestShowIsAConfiguration(t *testing.T) {
 broker: {url: 'amqp://me:topsecret@a,amqp://me:topsecret@b'}
 services:
 - {name: "true", kind: steps, pool: 3, queue: '123', methods: {go: {command: [a, '1', 'b c'], limit: 5s}}}
-- {name: m, kind: math, workers: 0x10, dedupe: {store: postgres, url: 'password=topsecret'}}
+- {name: m, kind: math, workers: 0x10, dedupe: {store: postgres, url: 'postgres://me:topsecret@h/db'}}
 `
 	c, err := load(t, text)
 	if err != nil {
@@ -120,6 +120,10 @@ func TestChanges(t *testing.T) {
 		"{Key:services.a.workers Service:a From:1 To:2} {Key:services.b.methods.go.command Service:b From:[x] To:[y]}]"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	one, two := load("services: [{name: a, kind: steps, methods: {go: {command: [x y]}}}]"), load("services: [{name: a, kind: steps, methods: {go: {command: [x, y]}}}]")
+	if c := one.Changes(two); len(c) != 1 {
+		t.Errorf("got %v, want the command", c)
 	}
 	if c := before.Changes(before); len(c) > 0 {
 		t.Errorf("got %v, want none", c)

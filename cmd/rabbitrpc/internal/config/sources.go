@@ -89,14 +89,16 @@ func environment(environ []string) (said map[string]variable, errs []error) {
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
 		values[name] = value
-		if key := meant[name]; key != "" && value != "" {
+		switch key := meant[name]; {
+		case value == "": // is as none
+		case key != "":
 			said[key] = variable{name, value}
-		} else if strings.HasPrefix(name, prefix) && key == "" && name != FileVariable && !foreign.MatchString(name) {
+		case strings.HasPrefix(name, prefix) && name != FileVariable && !foreign.MatchString(name):
 			errs = append(errs, &KeyError{Key: "unknown variable " + name, Problem: suggestVariable(name, meant)})
 		}
 	}
-	for _, name := range [...]string{"AMQP_URL", "RABBITMQ_URL"} { // as for all commands
-		if _, ok := said["broker.url"]; (!ok || said["broker.url"].name == "AMQP_URL") && values[name] != "" {
+	for _, name := range [...]string{"RABBITMQ_URL", "AMQP_URL"} { // as for all commands
+		if said["broker.url"].value == "" && values[name] != "" {
 			said["broker.url"] = variable{name, values[name]}
 		}
 	}

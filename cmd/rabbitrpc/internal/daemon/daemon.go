@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,15 +78,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 		_ = m.Close(ctx) // the process ends here: the broker notices, one way or the other
 	}()
 	d.conn.Store(m)
-	for i := range d.config.Services {
-		s, err := d.build(ctx, d.config.Services[i], nil)
-		if err != nil {
-			d.discard()
-			return err
+	services, err := d.buildAll(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it is to end
 		}
-		d.services = append(d.services, s)
+		return err
 	}
-	for _, s := range d.services {
+	d.set(services)
+	for _, s := range services {
 		s.start(ctx)
 		d.background.Go(func() { d.guard(s) })
 	}
@@ -100,12 +101,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return d.result()
 }
 
-// discard closes what was built and never started.
-func (d *Daemon) discard() {
-	for _, s := range d.services {
-		s.close()
-		s.memory.close(d.Log)
+// buildAll builds all services, or none.
+func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) {
+	for _, c := range d.config.Services {
+		s, err := d.build(ctx, c, nil)
+		if err != nil {
+			for _, s := range services {
+				s.close()
+				s.memory.close(d.Log)
+			}
+			return nil, err
+		}
+		services = append(services, s)
 	}
+	return services, nil
 }
 
 // guard ends the daemon with a service that ends by itself, and returns when it has ended.
@@ -194,7 +203,13 @@ func (d *Daemon) Services() (states []State) {
 func (d *Daemon) current() []*service {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]*service(nil), d.services...)
+	return slices.Clone(d.services)
+}
+
+func (d *Daemon) set(services []*service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services = services
 }
 
 func (d *Daemon) drainLimit() (limit time.Duration) {

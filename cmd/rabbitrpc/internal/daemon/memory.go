@@ -19,19 +19,19 @@ type memory struct {
 func openMemory(ctx context.Context, c *config.Dedupe, log *slog.Logger) (*memory, error) {
 	switch c.Store {
 	case config.StoreBolt:
-		s, err := bolt.Open(c.Path, boltOptions(c)...)
+		s, err := bolt.Open(c.Path, c.Bolt()...)
 		if err != nil {
 			return nil, err
 		}
 		return &memory{s, s.Close}, nil
 	case config.StorePostgres:
-		s, err := postgres.Open(ctx, string(c.URL), append(postgresOptions(c), postgres.WithLogger(log))...)
+		s, err := postgres.Open(ctx, string(c.URL), append(c.Postgres(), postgres.WithLogger(log))...)
 		if err != nil {
 			return nil, err
 		}
 		return &memory{s, func() error { s.Close(); return nil }}, nil
 	case config.StoreLRU:
-		s, err := c.LRU()
+		s, err := idempotency.NewLRU(c.LRU()...)
 		if err != nil {
 			return nil, err
 		}
@@ -45,36 +45,4 @@ func (m *memory) close(log *slog.Logger) {
 	if err := m.shut(); err != nil {
 		log.Error("store was not closed in good order", "err", err)
 	}
-}
-
-func boltOptions(c *config.Dedupe) (opts []bolt.Option) {
-	if c.Entries != 0 {
-		opts = append(opts, bolt.WithEntries(c.Entries))
-	}
-	if c.Bytes != 0 {
-		opts = append(opts, bolt.WithBytes(c.Bytes))
-	}
-	if c.MinAge != 0 {
-		opts = append(opts, bolt.WithMinAge(c.MinAge))
-	}
-	if c.MaxAge != 0 {
-		opts = append(opts, bolt.WithMaxAge(c.MaxAge))
-	}
-	return opts
-}
-
-func postgresOptions(c *config.Dedupe) (opts []postgres.Option) {
-	if c.Schema != "" {
-		opts = append(opts, postgres.WithSchema(c.Schema))
-	}
-	if c.Connections != 0 {
-		opts = append(opts, postgres.WithConnections(c.Connections))
-	}
-	if c.Lease != 0 {
-		opts = append(opts, postgres.WithLease(c.Lease))
-	}
-	if c.Retention != 0 {
-		opts = append(opts, postgres.WithRetention(c.Retention))
-	}
-	return opts
 }

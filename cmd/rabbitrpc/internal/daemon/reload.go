@@ -46,7 +46,7 @@ func (d *Daemon) reload(ctx context.Context) {
 	}
 	inForce.Services = d.reloadServices(ctx, changes, next.Config.Services)
 	d.config = inForce
-	d.Log.Info("configuration read", "changes", len(changes))
+	d.Log.Info("configuration read")
 }
 
 // lines returns the errors in err, one for each line of the log.
@@ -103,9 +103,7 @@ func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, ne
 	removed := slices.DeleteFunc(d.current(), func(s *service) bool {
 		return slices.ContainsFunc(next, func(c config.Service) bool { return c.Name == s.config.Name })
 	})
-	d.mu.Lock()
-	d.services = services
-	d.mu.Unlock()
+	d.set(services)
 	for _, s := range removed {
 		d.retire(s)
 		s.memory.close(d.Log)

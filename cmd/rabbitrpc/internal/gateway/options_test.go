@@ -106,7 +106,7 @@ func TestShortestTimeout(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.handle = func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) { <-ctx.Done(); return nil, ctx.Err() }
 		p := problemOf(t, serve(w.gateway, post("/call/a/b", "", "Grpc-Timeout", "1n")))
-		if p.Status != 504 || p.Executed == "yes" {
+		if p.Status != 504 || p.Code != "deadline_exceeded" {
 			t.Errorf("got %+v, want 504", p)
 		}
 	})
