@@ -27,6 +27,9 @@ import (
 //	                             park a request, as a server does; ID and METHOD may have escapes as in Go
 //	user NAME CONFIGURE WRITE READ
 //	                             make a user of the broker with these rights; $NAME is its URL
+//	upstream                     start an HTTP server, at $UPSTREAM
+//	post [-H 'NAME: VALUE']... URL [BODY]
+//	                             make an HTTP request; status, headers and body of the response are its output
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -47,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
 			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user,
+			"upstream": upstream, "post": post,
 		},
 	})
 }
@@ -88,6 +92,10 @@ func setup(e *testscript.Env, broker string) error {
 	if err != nil {
 		return err
 	}
+	gateway, err := freeAddress()
+	if err != nil {
+		return err
+	}
 	e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 	e.Setenv(asCommand, "yes")
 	e.Setenv("RABBITMQ_URL", broker)
@@ -95,6 +103,7 @@ func setup(e *testscript.Env, broker string) error {
 	e.Setenv("LOGIN", u.User.String())
 	e.Setenv("DEAD", dead)                  // nothing listens there
 	e.Setenv("LATER", later)                // see listen
+	e.Setenv("GATEWAY", gateway)            // for rabbitrpc gateway
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // or each command takes a second more
 	e.Values[envKey{}] = e
 	return nil

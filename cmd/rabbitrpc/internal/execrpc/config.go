@@ -13,7 +13,9 @@ package execrpc
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -122,7 +124,7 @@ func (c *Config) checkCommand() error {
 		return wrong("command", "must begin with an absolute path%s, got %q", hint, program)
 	}
 	if _, err := exec.LookPath(program); err != nil {
-		return wrong("command", "cannot be run: %s", err)
+		return wrong("command", "%s cannot be run: %s", program, reason(err))
 	}
 	for _, arg := range c.Command {
 		if strings.ContainsRune(arg, 0) {
@@ -130,6 +132,17 @@ func (c *Config) checkCommand() error {
 		}
 	}
 	return nil
+}
+
+// reason is an error of LookPath without the path, and what was tried with it.
+func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*exec.Error](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 func (c *Config) checkDir() error {
@@ -141,7 +154,7 @@ func (c *Config) checkDir() error {
 	case !filepath.IsAbs(c.Dir):
 		return wrong("dir", "must be an absolute path, got %q", c.Dir)
 	case err != nil:
-		return wrong("dir", "cannot be used: %s", err)
+		return wrong("dir", "%s cannot be used: %s", c.Dir, reason(err))
 	case !info.IsDir():
 		return wrong("dir", "must be a directory, which %s is not", c.Dir)
 	}
