@@ -39,7 +39,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newConfig(), newCall(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
+	root.AddCommand(newServe(), newConfig(), newCall(), newGateway(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
 	return root
 }
 

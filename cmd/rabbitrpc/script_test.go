@@ -30,6 +30,9 @@ import (
 //	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
 //	collector                    take traces, from programs that are started then
 //	spans FILE                   write kind, name, status and parent of the spans that were taken
+//	upstream                     start an HTTP server, at $UPSTREAM
+//	post [-H 'NAME: VALUE']... URL [BODY]
+//	                             make an HTTP request; status, headers and body of the response are its output
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -50,7 +53,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
 			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user, "collector": collector, "spans": spans,
-			"asks": asks,
+			"asks": asks, "upstream": upstream, "post": post,
 		},
 	})
 }
@@ -96,6 +99,10 @@ func setup(e *testscript.Env, broker string) error {
 	if err != nil {
 		return err
 	}
+	gateway, err := freeAddress()
+	if err != nil {
+		return err
+	}
 	e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 	e.Setenv(asCommand, "yes")
 	e.Setenv("RABBITMQ_URL", broker)
@@ -104,6 +111,7 @@ func setup(e *testscript.Env, broker string) error {
 	e.Setenv("DEAD", dead)                  // nothing listens there
 	e.Setenv("ADMIN", admin)                // free, too
 	e.Setenv("LATER", later)                // see listen
+	e.Setenv("GATEWAY", gateway)            // for rabbitrpc gateway
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // or each command takes a second more
 	e.Values[envKey{}] = e
 	return nil
