@@ -159,6 +159,20 @@ func TestReloadLog(t *testing.T) {
 	}
 }
 
+func TestReloadTLS(t *testing.T) {
+	caller(t, "re-tls")
+	r := startAt(t, testbroker.URL(t)+",amqps://127.0.0.1:1", "services: [{name: re-tls, kind: worker}]")
+	r.waitReady()
+	got := r.reload("broker: {tls: {server_name: broker.example}}\nservices: [{name: re-tls, kind: worker}]")
+	if !strings.Contains(got, `key=broker.tls.server_name from="" to=broker.example when="with the next connection"`) {
+		t.Errorf("got %s", got)
+	}
+	got = r.reload("broker: {tls: {ca_file: /nowhere}}\nservices: [{name: re-tls, kind: worker}]")
+	if !strings.Contains(got, "broker.tls.ca_file: cannot be read") || !strings.Contains(got, "stays in force") {
+		t.Errorf("a file that is not there: got %s", got)
+	}
+}
+
 // TestReloadCredentials: the next connection is made with what another file says, or that file by then.
 func TestReloadCredentials(t *testing.T) {
 	broker, err := chaos.NewProxy(testbroker.URL(t))
