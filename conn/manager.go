@@ -134,12 +134,14 @@ func (m *Manager) Close(ctx context.Context) error {
 func (m *Manager) run(ctx context.Context) {
 	defer close(m.done)
 	wait := newBackoff(m.opts.minBackoff, m.opts.maxBackoff)
+	lost := time.Now()
 	for {
 		s := m.connect(ctx, wait)
 		if s == nil {
 			return
 		}
 		born := time.Now()
+		m.opts.connected(time.Since(lost))
 		m.set(State{Phase: Connected, Addr: s.addr}, s)
 		m.opts.log.Info("connected", "broker", s.addr)
 		select {
@@ -151,6 +153,8 @@ func (m *Manager) run(ctx context.Context) {
 			wait.Reset()
 		}
 		m.opts.log.Warn("session lost", "broker", s.addr, "err", s.Err(), "after", time.Since(born).Round(time.Millisecond))
+		lost = time.Now()
+		m.opts.lost(s.Err(), lost.Sub(born))
 		m.set(State{Phase: Connecting, Err: s.Err()}, nil)
 		if !sleep(ctx, wait.NextBackOff()) {
 			return
@@ -170,6 +174,7 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 		if ctx.Err() != nil {
 			return nil
 		}
+		m.opts.dialFailed(err)
 		m.set(State{Phase: Connecting, Err: err, Attempt: attempt}, nil)
 		var delay time.Duration
 		if nobodyListens(err) {

@@ -22,6 +22,7 @@ type options struct {
 	maxBackoff time.Duration
 	dial       DialFunc
 	background bool
+	hooks      []Hooks
 }
 
 // A DialFunc opens a network connection to the broker at addr, a host and port. It must respect ctx.

@@ -25,6 +25,7 @@ type options struct {
 	log          *slog.Logger
 	store        idempotency.Store
 	interceptors []rpc.Interceptor
+	requestEnded []func(context.Context, RequestEnded)
 	queue        string         // plain
 	method       string         // for messages of the plain queue that name none
 	replyTo      *regexp.Regexp // names of queues that its callers may have answered, exclusive or not; may be nil

@@ -26,7 +26,7 @@ func (s *Server) watch(ctx context.Context, j *job, call *wire.Call, deadline ti
 		defer close(o.told)
 		s.stats.overdue.Add(1)
 		s.stats.stuck.Add(1)
-		s.opts.log.Error("request is overdue, and keeps its worker", "service", s.service,
+		s.opts.log.ErrorContext(ctx, "request is overdue, and keeps its worker", "service", s.service,
 			"method", call.Method, "call", call.ID, "timeout", call.Timeout)
 		s.send(ctx, j, call, s.encodeError(j, call, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time")))
 	})

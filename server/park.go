@@ -28,7 +28,7 @@ func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) e
 		if err == nil {
 			break
 		}
-		s.opts.log.Error("request cannot be parked", "service", s.service, "method", r.Method, "call", r.ID,
+		s.opts.log.ErrorContext(ctx, "request cannot be parked", "service", s.service, "method", r.Method, "call", r.ID,
 			"attempts", starts, "err", err)
 		select {
 		case <-time.After(refusedWait):
@@ -39,7 +39,7 @@ func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) e
 		return rpc.Errorf(rpc.Unavailable, "request cannot be parked").WithCause(err).WithExecuted(rpc.ExecutedNo)
 	}
 	s.stats.parked.Add(1)
-	s.opts.log.Error("request parked: no server lived to answer it", "service", s.service, "method", r.Method,
+	s.opts.log.ErrorContext(ctx, "request parked: no server lived to answer it", "service", s.service, "method", r.Method,
 		"call", r.ID, "attempts", starts, "queue", wire.ParkedQueue(s.service))
 	return nil
 }

@@ -31,7 +31,9 @@ type job struct {
 	received  time.Time
 	keep      bool            // it could not be parked: the broker is to keep it
 	stop      <-chan struct{} // closed when handlers are to stop
+	waited    time.Duration   // for a worker
 	executed  atomic.Bool     // a handler was called
+	handled   atomic.Int64    // nanoseconds in it, if a hook wants to know
 }
 
 type jobKey struct{}
@@ -63,6 +65,8 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { s.work(handling, jobs) })
 	}
 	err := s.serve(ctx, jobs)
+	s.enter(Draining, nil)
+	defer s.enter(Stopped, nil)
 	close(s.last)
 	giveBack(jobs)
 	return errors.Join(err, s.drain(&workers, stop))
@@ -137,9 +141,11 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		if err == nil {
 			err = s.serveSession(ctx, session, publisher, jobs)
 		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
+		}
+		s.enter(Waiting, err)
+		switch {
 		case session.Err() != nil && s.opts.failFast && takenAway(session.Err()):
 			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
@@ -176,15 +182,17 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 	for {
 		paused, changed := s.gate.state()
 		var consumers []conn.Consumer
-		if !paused {
-			if consumers, err = s.consume(ctx, session, publisher, sources, jobs); err == nil {
-				s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
-				s.readyOnce.Do(func() { close(s.ready) })
-			}
+		if paused {
+			s.enter(Paused, nil)
+		} else if consumers, err = s.consume(ctx, session, publisher, sources, jobs); err == nil {
+			s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
+			s.enter(Serving, nil)
+			s.readyOnce.Do(func() { close(s.ready) })
 		}
 		if err == nil {
 			err = s.stay(ctx, session, again.C, changed)
 		}
+		s.leave(ctx, err) // first: to end a consumer may take a while
 		for _, c := range consumers {
 			s.cancel(c)
 		}

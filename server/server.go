@@ -63,6 +63,9 @@ type Server struct {
 	ready     chan struct{}
 	readyOnce sync.Once
 
+	stateMu sync.Mutex // guards state
+	state   State
+
 	outlets            outlets  // for answers whose session has ended
 	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
 }
@@ -108,6 +111,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		ready:   make(chan struct{}),
 		gate:    newGate(),
 		last:    make(chan struct{}),
+		state:   State{Since: time.Now()},
 	}
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor
@@ -125,9 +129,6 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	s.handler = rpc.Chain(s.dispatch, append(chain, s.again, s.verdict)...)
 	return s, nil
 }
-
-// Service returns the name of the service.
-func (s *Server) Service() string { return s.service }
 
 // Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, or
 // a server that runs already.
@@ -189,9 +190,18 @@ func prefixed(step string, err error) *rpc.Error {
 }
 
 func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	jobOf(ctx).executed.Store(true)
+	j := jobOf(ctx)
+	j.executed.Store(true)
+	if len(s.opts.requestEnded) == 0 {
+		return s.methods[r.Method](ctx, r)
+	}
+	start := time.Now()
+	defer func() { j.handled.Store(int64(time.Since(start))) }()
 	return s.methods[r.Method](ctx, r)
 }
+
+// Service returns the name of the service.
+func (s *Server) Service() string { return s.service }
 
 // Ready is closed when the server takes calls for the first time.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
@@ -199,8 +209,21 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Stats returns what the server has counted since it was made.
 func (s *Server) Stats() Stats {
 	st := s.stats.snapshot()
-	if st.Limit = s.opts.workers; s.limit != nil {
+	st.Workers, st.Limit = s.opts.workers, s.opts.workers
+	if s.limit != nil {
 		st.Limit = s.limit.get()
 	}
+	phase := s.State().Phase
+	st.Serving, st.Draining = phase == Serving, phase == Draining
 	return st
+}
+
+// StoreStats returns what the server's store has counted, if that is an [idempotency.LRU]. Servers that share a store
+// share its counters.
+func (s *Server) StoreStats() (_ idempotency.Stats, ok bool) {
+	lru, ok := s.opts.store.(*idempotency.LRU)
+	if !ok {
+		return idempotency.Stats{}, false
+	}
+	return lru.Stats(), true
 }

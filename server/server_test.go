@@ -352,7 +352,7 @@ func TestAnswer(t *testing.T) {
 			}
 		}
 		r.mustAnswer()
-		if got, want := p.Stats(), (server.Stats{Received: 2, Answered: 2, Limit: 16}); got != want {
+		if got, want := p.Stats(), (server.Stats{Received: 2, Answered: 2, Limit: 16, Workers: 16, Serving: true}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		if err := p.stop(); err != nil {

@@ -19,6 +19,9 @@ type Stats struct {
 	Running    int64  // handlers, now
 	Stuck      int64  // requests that are overdue and keep their workers, now
 	Limit      int    // of those, now: WithWorkers, or less by WithAdaptiveLimit
+	Workers    int    // WithWorkers
+	Serving    bool   // it takes requests, now
+	Draining   bool   // Run is to end, and waits for the requests that workers are at
 }
 
 type stats struct {

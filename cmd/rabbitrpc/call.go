@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -24,7 +26,8 @@ request may begin with a minus.
 The timeout is for all of it: to connect, to call, and to call again if a server or
 the broker fails on the way. An error goes to standard error, and says whether the
 call was executed: yes, no, or unknown.
-`
+
+` + tracingHelp
 
 type callFlags struct {
 	url         string
@@ -53,7 +56,16 @@ func newCall() *cobra.Command {
 			}
 			ctx, stop := untilSignal(cmd.Context()) // not before standard input is read: Ctrl-C ends that
 			defer stop()
-			reply, err := f.call(ctx, r, cmd.ErrOrStderr())
+			log, err := newLogger(cmd.ErrOrStderr(), f.logLevel)
+			if err != nil {
+				return err
+			}
+			traces, err := startTracing(ctx, config.Tracing{Sample: 1}, log)
+			if err != nil {
+				return err
+			}
+			defer traces.close() // once the reply is printed: nobody is to wait for a collector
+			reply, err := f.call(ctx, r, log, cmd.ErrOrStderr(), traces.client())
 			if err != nil {
 				return err
 			}
@@ -79,11 +91,7 @@ func (f *callFlags) args(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (f *callFlags) call(ctx context.Context, r *rpc.Request, complaints io.Writer) (*rpc.Reply, error) {
-	log, err := newLogger(complaints, f.logLevel)
-	if err != nil {
-		return nil, err
-	}
+func (f *callFlags) call(ctx context.Context, r *rpc.Request, log *slog.Logger, complaints io.Writer, opts []client.Option) (*rpc.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	m, err := open(ctx, f.url, "rabbitrpc call", log)
@@ -91,7 +99,8 @@ func (f *callFlags) call(ctx context.Context, r *rpc.Request, complaints io.Writ
 		return nil, err
 	}
 	defer closeWithin(time.Second, m.Close)
-	c, err := client.New(m, client.WithTimeout(f.timeout), client.WithQueue(f.queue), client.WithMaxBody(maxBody))
+	opts = append(opts, client.WithTimeout(f.timeout), client.WithQueue(f.queue), client.WithMaxBody(maxBody))
+	c, err := client.New(m, opts...)
 	if err != nil {
 		return nil, err
 	}

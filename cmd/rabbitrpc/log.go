@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/telemetry/tracing"
 )
 
 const logOff = config.LogOff
@@ -32,11 +33,12 @@ func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	return loggerAt(w, zap.NewAtomicLevelAt(least), isTerminal(w)), nil
 }
 
-// loggerAt makes a logger whose level can change.
+// loggerAt makes a logger whose level can change. Lines about a call have the call's ID and its trace, if it is in their
+// context; lines that say the same are bounded.
 func loggerAt(w io.Writer, level zap.AtomicLevel, forPeople bool) *slog.Logger {
 	core := zapcore.NewCore(newEncoder(forPeople), zapcore.Lock(lineWriter{w}), level)
 	noStack := zapslog.AddStacktraceAt(math.MaxInt) // of where the log line is: of no use to an operator
-	return slog.New(zapslog.NewHandler(core, noStack))
+	return slog.New(tracing.LogHandler(zapslog.NewHandler(sampled(core), noStack)))
 }
 
 func parseLevel(level string) (zapcore.Level, error) {

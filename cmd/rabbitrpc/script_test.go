@@ -30,6 +30,9 @@ import (
 //	upstream                     start an HTTP server, at $UPSTREAM
 //	post [-H 'NAME: VALUE']... URL [BODY]
 //	                             make an HTTP request; status, headers and body of the response are its output
+//	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
+//	collector                    take traces, from programs that are started then
+//	spans FILE                   write kind, name, status and parent of the spans that were taken
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -49,8 +52,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
-			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user,
 			"upstream": upstream, "post": post,
+			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user, "collector": collector, "spans": spans,
+			"asks": asks,
 		},
 	})
 }
@@ -88,6 +92,10 @@ func setup(e *testscript.Env, broker string) error {
 	if err != nil {
 		return err
 	}
+	admin, err := freeAddress()
+	if err != nil {
+		return err
+	}
 	dead, err := freeAddress()
 	if err != nil {
 		return err
@@ -102,6 +110,7 @@ func setup(e *testscript.Env, broker string) error {
 	e.Setenv("ADDR", u.Host)
 	e.Setenv("LOGIN", u.User.String())
 	e.Setenv("DEAD", dead)                  // nothing listens there
+	e.Setenv("ADMIN", admin)                // free, too
 	e.Setenv("LATER", later)                // see listen
 	e.Setenv("GATEWAY", gateway)            // for rabbitrpc gateway
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // or each command takes a second more

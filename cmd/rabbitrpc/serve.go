@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/admin"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/daemon"
 )
@@ -26,11 +27,12 @@ each key that has changed whether it is in force now or needs a restart.
 
 With --queue it also answers callers that know nothing of this protocol, such as the
 client of RabbitMQ's tutorial 6, on a queue by its name.
-`
+
+` + tracingHelp
 
 // serveKeys are the flags of serve besides --config, with their keys in a configuration.
 var serveKeys = map[string]string{
-	"url": "broker.url", "log-level": "log.level",
+	"url": "broker.url", "log-level": "log.level", "admin": "admin.listen",
 	"queue": "services.queue", "workers": "services.workers", "drain": "services.drain", "quorum": "services.quorum",
 }
 
@@ -43,6 +45,7 @@ func newServe() *cobra.Command {
 		Example: `  rabbitrpc serve
   rabbitrpc serve --config rabbitrpc.yaml
   rabbitrpc serve --workers 64 --drain 10s
+  rabbitrpc serve --admin 127.0.0.1:9672 # a page for browsers, and /readyz, /metrics
   rabbitrpc serve --queue rpc_queue      # answers RabbitMQ's tutorial 6 as well
   RABBITMQ_URL=amqps://me:secret@broker.example/prod rabbitrpc serve`,
 		Args: noArgs,
@@ -57,6 +60,7 @@ func newServe() *cobra.Command {
 	cmd.Flags().StringVar(&file, "config", "", "configuration file, .yaml or .toml (default: that of "+config.FileVariable+", or none)")
 	urlFlag(cmd, new(string))
 	logFlag(cmd, new(string), "info")
+	cmd.Flags().String("admin", "", "answer probes, metrics and the status page at this address, such as "+admin.DefaultAddr)
 	cmd.Flags().String("queue", "", "also serve this plain queue, such as rpc_queue")
 	cmd.Flags().Int("workers", 16, "calls that run at a time, of each service")
 	cmd.Flags().Duration("drain", 30*time.Second, "how long running calls may take once it is to end")
@@ -76,18 +80,44 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 		return err
 	}
 	level := zap.NewAtomicLevelAt(least)
-	return daemon.New(daemon.Options{
+	log := loggerAt(logs, level, forPeople(c, logs))
+	log.Info("starting", "version", version(), "services", named(c.Services))
+	traces, err := startTracing(ctx, c.Tracing, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close()
+	return run(ctx, daemon.Options{
 		Config:  c,
 		Reload:  load,
 		Reloads: reloads,
-		Log:     loggerAt(logs, level, forPeople(c, logs)),
+		Log:     log,
+		Server:  traces.server(),
 		SetLevel: func(name string) {
 			if l, err := parseLevel(name); err == nil {
 				level.SetLevel(l)
 			}
 		},
 		Ready: func(addr string) { fmt.Fprintln(out, readyLine(c.Services, addr)) },
-	}).Run(ctx)
+	})
+}
+
+// run runs a daemon, with the admin listener if there is to be one.
+func run(ctx context.Context, o daemon.Options) error {
+	if o.Config.Admin.Listen == "" {
+		return daemon.New(o).Run(ctx)
+	}
+	seen := newObserver("rabbitrpc serve")
+	o.Conn, o.Server = append(o.Conn, seen.conn()...), append(o.Server, seen.server()...)
+	o.Opened, o.Built = seen.opened, seen.servers.Watch
+	d := daemon.New(o)
+	seen.board.Serve(d.Servers)
+	stop, err := seen.listen(o.Config.Admin, o.Log)
+	if err != nil {
+		return err
+	}
+	defer stop() // after the drain, in which it says that the process is not ready
+	return d.Run(ctx)
 }
 
 // readyLine says that all services take calls, where addr is unless the connection is lost already.

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -54,7 +56,8 @@ func startServe(t *testing.T, config string) *served {
 	self, err := os.Executable()
 	must(t, err)
 	p := &served{t: t, cmd: exec.Command(self, "serve", "--config", config), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), asCommand+"=yes", "RABBITMQ_URL="+testbroker.URL(t), "GORACE=atexit_sleep_ms=0")
+	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RABBITRPC_") }) // of tests
+	p.cmd.Env = append(own, asCommand+"=yes", "RABBITMQ_URL="+testbroker.URL(t), "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
 	must(t, p.cmd.Start())
 	go func() {

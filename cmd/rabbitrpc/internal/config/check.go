@@ -3,9 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -49,20 +47,13 @@ func (c *checker) oneOf(key, got string, names []string) {
 	}
 }
 
-func (c *checker) address(key, got string) {
-	_, port, err := net.SplitHostPort(got)
-	if n, bad := strconv.Atoi(port); got != "" && (err != nil || bad != nil || n < 0 || n > 65535) {
-		c.add(key, "must be a host and a port, as in 127.0.0.1:9090, got %q", got)
-	}
-}
-
 // check looks for all that can be wrong with what could be read.
 func (l *Loaded) check() Errors {
 	var c checker
 	l.Broker.check(&c)
 	c.oneOf("log.level", l.Log.Level, levels)
 	c.oneOf("log.format", l.Log.Format, formats)
-	c.address("admin.listen", l.Admin.Listen)
+	l.Admin.check(&c)
 	if l.Tracing.Sample < 0 || l.Tracing.Sample > 1 {
 		c.add("tracing.sample", "must be 0 to 1, got %v", l.Tracing.Sample)
 	}

@@ -51,6 +51,7 @@ type Log struct {
 type Admin struct {
 	Listen    string `koanf:"listen"` // host and port; none if it is empty
 	TokenFile string `koanf:"token_file"`
+	Open      bool   `koanf:"open"` // without a token, though other hosts can reach it
 }
 
 // Tracing says where traces go, and which part of them.

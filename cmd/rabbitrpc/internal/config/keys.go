@@ -63,7 +63,7 @@ func known(t reflect.Type, path string) []string {
 // suggest returns the name that is meant by one that is not among them, or all of them if that is hard to tell.
 func suggest(got string, names []string) string {
 	if len(names) == 0 {
-		return "it has no keys"
+		return "there is no such key"
 	}
 	distance := func(name string) int { return levenshtein.ComputeDistance(strings.ToLower(got), strings.ToLower(name)) }
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(distance(a)-distance(b), strings.Compare(a, b)) })

@@ -37,38 +37,16 @@ type Loaded struct {
 
 const maxFile = 1 << 20
 
+// ofServices begins the keys of flags that are for all services.
+const ofServices = "services."
+
 // Load reads a configuration and checks it. The error is [Errors], or that of reading the file.
 func Load(in Input) (*Loaded, error) {
+	l := &Loaded{Config: defaults(), sources: newSources(in.File), noServices: in.NoServices}
 	k := koanf.New(".")
-	l := &Loaded{Config: defaults(), sources: sources{file: in.File}, noServices: in.NoServices}
-	var errs Errors
-	if in.File != "" {
-		file, err := readFile(in.File)
-		if err != nil {
-			return nil, err
-		}
-		l.sources.add("", file, in.File)
-		if err := k.Load(confmap.Provider(file, ""), nil); err != nil {
-			return nil, fmt.Errorf("%s: %w", in.File, err)
-		}
-	}
-	environ, strangers := environment(in.Environ)
-	errs = append(errs, strangers...)
-	all, global := make(map[string]string), make(map[string]string) // flags for all services, and the others
-	for key, value := range in.Flags {
-		if of, ok := strings.CutPrefix(key, "services."); ok {
-			all[of] = value
-		} else {
-			global[key] = value
-		}
-	}
-	for key, v := range environ {
-		l.sources.set(key, v.name)
-		k.Set(key, v.value) //nolint:errcheck // of a strict merge, which it is not
-	}
-	for key, value := range global {
-		l.sources.set(key, flagOf(key))
-		k.Set(key, value) //nolint:errcheck // as above
+	errs, err := l.merge(k, in)
+	if err != nil {
+		return nil, err
 	}
 	services := k.Get("services")
 	k.Delete("services")
@@ -79,7 +57,7 @@ func Load(in Input) (*Loaded, error) {
 	case services == nil && in.File == "":
 		services = []any{map[string]any{"name": "math", "kind": "math"}}
 	}
-	errs = append(errs, l.services(services, all, in.Kinds)...)
+	errs = append(errs, l.services(services, in)...)
 	if len(errs) == 0 {
 		errs = l.check()
 	}
@@ -87,6 +65,35 @@ func Load(in Input) (*Loaded, error) {
 		return nil, errs
 	}
 	return l, nil
+}
+
+// merge lays flags over the environment over the file, but for the flags that are for services.
+func (l *Loaded) merge(k *koanf.Koanf, in Input) (Errors, error) {
+	file := make(map[string]any)
+	if in.File != "" {
+		var err error
+		if file, err = readFile(in.File); err != nil {
+			return nil, err
+		}
+		l.sources.add("", file, in.File)
+	}
+	environ, errs := environment(in.Environ)
+	variables, flags := make(map[string]any), make(map[string]any)
+	for key, v := range environ {
+		variables[key] = v.value
+		l.sources.by[key] = v.name
+	}
+	for key, value := range in.Flags {
+		if !strings.HasPrefix(key, ofServices) {
+			flags[key] = value
+			l.sources.by[key] = flagOf(key)
+		}
+	}
+	return errs, errors.Join(
+		k.Load(confmap.Provider(file, ""), nil),
+		k.Load(confmap.Provider(variables, "."), nil),
+		k.Load(confmap.Provider(flags, "."), nil),
+	)
 }
 
 // readFile reads a file by its ending.
@@ -123,10 +130,11 @@ func readFile(path string) (map[string]any, error) {
 }
 
 // services reads the list of services, each with the section of its kind. Flags win over what it says.
-func (l *Loaded) services(list any, flags map[string]string, kinds Kinds) (errs []error) {
+func (l *Loaded) services(list any, in Input) (errs []error) {
 	entries, ok := list.([]any)
 	if list != nil && !ok {
-		return l.sources.of([]*KeyError{{Key: "services", Problem: "want a list: each entry begins with a dash (YAML), or is a table [[services]] (TOML)"}})
+		const problem = "want a list: each entry begins with a dash (YAML), or is a table [[services]] (TOML)"
+		return l.sources.of([]*KeyError{{Key: "services", Problem: problem}})
 	}
 	for i, e := range entries {
 		path := fmt.Sprintf("services[%d]", i)
@@ -136,11 +144,13 @@ func (l *Loaded) services(list any, flags map[string]string, kinds Kinds) (errs 
 			continue
 		}
 		raw = maps.Clone(raw)
-		for key, value := range flags {
-			raw[key] = value
-			l.sources.set(path+"."+key, flagOf("services."+key))
+		for key, value := range in.Flags {
+			if own, ok := strings.CutPrefix(key, ofServices); ok {
+				raw[own] = value
+				l.sources.by[join(path, own)] = flagOf(key)
+			}
 		}
-		s, bad := service(path, raw, kinds)
+		s, bad := service(path, raw, in.Kinds)
 		errs = append(errs, l.sources.of(bad)...)
 		l.Services = append(l.Services, s)
 	}
@@ -154,10 +164,11 @@ func service(path string, raw map[string]any, kinds Kinds) (Service, []*KeyError
 	common := keys(reflect.TypeFor[Service]())
 	if kinds[kind] == nil {
 		names := slices.Sorted(maps.Keys(kinds))
-		if kind == "" {
-			return s, []*KeyError{{Key: path + ".kind", Problem: "is missing; known are " + strings.Join(names, ", ")}}
+		problem := "is missing; known are " + strings.Join(names, ", ")
+		if kind != "" {
+			problem = fmt.Sprintf("%q is no kind of service; %s", kind, suggest(kind, names))
 		}
-		return s, []*KeyError{{Key: path + ".kind", Problem: fmt.Sprintf("%q is no kind of service; %s", kind, suggest(kind, names))}}
+		return s, []*KeyError{{Key: path + ".kind", Problem: problem}}
 	}
 	s.Own = kinds[kind]()
 	section := keys(reflect.TypeOf(s.Own).Elem())

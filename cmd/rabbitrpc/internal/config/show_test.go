@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,37 @@ func TestExample(t *testing.T) {
 	for _, key := range keysOf(reflect.TypeFor[config.Config]()) {
 		if !said[key] {
 			t.Errorf("the example says nothing of %s", key)
+		}
+	}
+}
+
+// TestExampleUncommented: what is commented out can be used as it stands, and its defaults are those of the program. Left out are keys of other stores, and of files that are not there.
+func TestExampleUncommented(t *testing.T) {
+	commented := regexp.MustCompile(`(?m)^( *)# ( *)([a-z_]+:(?: .*)?)$`)
+	elsewhere := regexp.MustCompile(`^(path|url|schema|connections|lease|retention|credentials_file|username|password_file|[a-z]+_file|tls|server_name):`)
+	text := commented.ReplaceAllStringFunc(config.Example, func(line string) string {
+		m := commented.FindStringSubmatch(line)
+		if elsewhere.MatchString(m[3]) {
+			return ""
+		}
+		return m[1] + m[2] + m[3]
+	})
+	c, err := load(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := load(t, config.Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := map[string]bool{ // their defaults are those of server and store
+		"services.math.limits.": true, "services.math.dedupe.": true,
+	}
+	examples := []string{"admin.listen", "tracing.endpoint", "services.math.queue", "services.math.queue_method", "services.math.reply_to", "services.math.user"}
+	for _, change := range plain.Changes(&c.Config) {
+		section := change.Key[:strings.LastIndex(change.Key, ".")+1]
+		if !zero[section] && !slices.Contains(examples, change.Key) {
+			t.Errorf("the example says that the default of %s is %s, and it is %s", change.Key, change.To, change.From)
 		}
 	}
 }

@@ -13,6 +13,8 @@ type sources struct {
 	by   map[string]string // key to a file, a variable or a flag; else it is a default
 }
 
+func newSources(file string) sources { return sources{file: file, by: make(map[string]string)} }
+
 // add notes all that is said at path as coming from source.
 func (s *sources) add(path string, said any, source string) {
 	switch v := said.(type) {
@@ -25,14 +27,7 @@ func (s *sources) add(path string, said any, source string) {
 			s.add(fmt.Sprintf("%s[%d]", path, i), value, source)
 		}
 	}
-	s.set(path, source)
-}
-
-func (s *sources) set(key, source string) {
-	if s.by == nil {
-		s.by = make(map[string]string)
-	}
-	s.by[key] = source
+	s.by[path] = source
 }
 
 // of completes errors with the sources of what is wrong.
@@ -80,7 +75,7 @@ var foreign = regexp.MustCompile(`^RABBITRPC_((PORT|SERVICE_HOST|SERVICE_PORT)(_
 type variable struct{ name, value string }
 
 // environment returns what the environment says, by key, and an error for each variable that means nothing.
-func environment(environ []string) (said map[string]variable, errs []error) {
+func environment(environ []string) (said map[string]variable, errs Errors) {
 	meant := make(map[string]string) // variable to key
 	c := defaults()                  // without services: only a file has lists
 	leaves("", reflect.ValueOf(&c), func(key string, _ reflect.Value) { meant[variableOf(key)] = key })
@@ -127,6 +122,8 @@ func flagOf(key string) string {
 		return "--url"
 	case "log.level":
 		return "--log-level"
+	case "admin.listen":
+		return "--admin"
 	}
 	_, name, _ := strings.Cut(key, ".") // of services or gateway
 	return "--" + strings.ReplaceAll(name, "_", "-")

@@ -34,11 +34,19 @@ type Options struct {
 	Ready    func(addr string)              // is called once, when all services take calls, with the address of the broker
 	SetLevel func(level string)             // changes the level of Log
 	Log      *slog.Logger
+
+	// More, for those who observe: options of the connection and of each server, what is told of the connection, and of each
+	// server, whose end it then tells.
+	Conn   []conn.Option
+	Server []server.Option
+	Opened func(*conn.Manager)
+	Built  func(*server.Server) (ended func())
 }
 
 // A Daemon serves. Make it with [New].
 type Daemon struct {
-	Options
+	opts       Options
+	log        *slog.Logger
 	config     config.Config // what is in force; New's, then that of the goroutine that reloads
 	fail       context.CancelCauseFunc
 	broker     atomic.Pointer[config.Broker] // for the next dial
@@ -54,7 +62,7 @@ type Daemon struct {
 
 // New makes a daemon. It does no I/O: Run does.
 func New(o Options) *Daemon {
-	d := &Daemon{Options: o, config: o.Config.Config, system: systemd{log: o.Log}}
+	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}}
 	d.broker.Store(&o.Config.Broker)
 	return d
 }
@@ -66,11 +74,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer fail(nil)
 	d.fail = fail
 	b := d.broker.Load()
-	m, err := conn.Open(ctx, string(b.URL), conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.Log),
+	m, err := conn.Open(ctx, string(b.URL), append(slices.Clone(d.opts.Conn),
+		conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.log),
 		conn.WithCredentials(func() (string, string, error) { return d.broker.Load().Credentials() }),
-		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))
+		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))...)
 	if err != nil {
 		return err
+	}
+	if d.opts.Opened != nil {
+		d.opts.Opened(m)
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -108,7 +120,7 @@ func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) 
 		if err != nil {
 			for _, s := range services {
 				s.close()
-				s.memory.close(d.Log)
+				s.memory.close(d.log)
 			}
 			return nil, err
 		}
@@ -136,7 +148,7 @@ func (d *Daemon) announce(ctx context.Context) bool {
 	}
 	d.ready.Store(true)
 	d.system.say("READY=1", d.status())
-	d.Ready(d.Broker().Addr)
+	d.opts.Ready(d.Broker().Addr)
 	return true
 }
 
@@ -154,7 +166,7 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 			stop = nil
 			d.draining.Store(true)
 			limit := d.drainLimit()
-			d.Log.Info("draining", "limit", limit)
+			d.log.Info("draining", "limit", limit)
 			d.system.say("STOPPING=1", d.status(), extend(limit+closing))
 		case <-ended:
 			return
@@ -166,13 +178,13 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 func (d *Daemon) result() error {
 	var errs []error
 	for _, s := range d.current() {
-		s.memory.close(d.Log)
+		s.memory.close(d.log)
 		if s.err != nil {
 			errs = append(errs, s.failure())
 		}
 	}
 	if len(errs) == 0 {
-		d.Log.Info("drained")
+		d.log.Info("drained")
 	}
 	return errors.Join(errs...)
 }
@@ -198,6 +210,14 @@ func (d *Daemon) Services() (states []State) {
 		states = append(states, State{Config: s.config, Ready: s.isReady(), Stats: s.server.Stats()})
 	}
 	return states
+}
+
+// Servers are the servers of all services, in the order of the configuration; none while they are being set up.
+func (d *Daemon) Servers() (servers []*server.Server) {
+	for _, s := range d.current() {
+		servers = append(servers, s.server)
+	}
+	return servers
 }
 
 func (d *Daemon) current() []*service {

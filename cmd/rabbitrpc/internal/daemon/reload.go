@@ -18,7 +18,7 @@ const readyLimit = 30 * time.Second
 func (d *Daemon) reloads(ctx context.Context) {
 	for {
 		select {
-		case <-d.Reloads:
+		case <-d.opts.Reloads:
 			d.reload(ctx)
 		case <-ctx.Done():
 			return
@@ -30,10 +30,10 @@ func (d *Daemon) reloads(ctx context.Context) {
 func (d *Daemon) reload(ctx context.Context) {
 	d.system.reloading()
 	defer func() { d.system.say("READY=1", d.status()) }()
-	next, err := d.Options.Reload()
+	next, err := d.opts.Reload()
 	if err != nil {
 		for _, err := range lines(err) {
-			d.Log.Error("configuration not read: the old one stays in force", "err", err)
+			d.log.Error("configuration not read: the old one stays in force", "err", err)
 		}
 		return
 	}
@@ -46,7 +46,7 @@ func (d *Daemon) reload(ctx context.Context) {
 	}
 	inForce.Services = d.reloadServices(ctx, changes, next.Config.Services)
 	d.config = inForce
-	d.Log.Info("configuration read")
+	d.log.Info("configuration read")
 }
 
 // lines returns the errors in err, one for each line of the log.
@@ -62,7 +62,7 @@ func (d *Daemon) apply(c config.Change, inForce, next *config.Config) {
 	switch {
 	case c.Key == "log.level":
 		inForce.Log.Level = next.Log.Level
-		d.SetLevel(next.Log.Level)
+		d.opts.SetLevel(next.Log.Level)
 		d.applied(c, "now")
 	case slices.Contains([]string{"broker.username", "broker.password_file", "broker.credentials_file"}, c.Key),
 		strings.HasPrefix(c.Key, "broker.tls."):
@@ -77,11 +77,11 @@ func (d *Daemon) apply(c config.Change, inForce, next *config.Config) {
 }
 
 func (d *Daemon) applied(c config.Change, when string) {
-	d.Log.Info("applied", "key", c.Key, "from", c.From, "to", c.To, "when", when)
+	d.log.Info("applied", "key", c.Key, "from", c.From, "to", c.To, "when", when)
 }
 
 func (d *Daemon) needsRestart(c config.Change) {
-	d.Log.Warn("needs a restart", "key", c.Key, "from", c.From, "to", c.To)
+	d.log.Warn("needs a restart", "key", c.Key, "from", c.From, "to", c.To)
 }
 
 // reloadServices starts, replaces and stops services, and returns those that are in force then.
@@ -106,8 +106,8 @@ func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, ne
 	d.set(services)
 	for _, s := range removed {
 		d.retire(s)
-		s.memory.close(d.Log)
-		d.Log.Info("applied", "key", "services."+s.config.Name, "when", "now: it is removed")
+		s.memory.close(d.log)
+		d.log.Info("applied", "key", "services."+s.config.Name, "when", "now: it is removed")
 	}
 	return inForce
 }
@@ -153,16 +153,16 @@ func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, ch
 			s.stop()
 			<-s.done
 			if old == nil {
-				s.memory.close(d.Log)
+				s.memory.close(d.log)
 			}
 		}
 	}
 	switch {
 	case err != nil:
-		d.Log.Error("service not changed: what was in force stays so", "service", c.Name, "err", err)
+		d.log.Error("service not changed: what was in force stays so", "service", c.Name, "err", err)
 		return old
 	case old == nil:
-		d.Log.Info("applied", "key", "services."+c.Name, "when", "now: it is new")
+		d.log.Info("applied", "key", "services."+c.Name, "when", "now: it is new")
 	default:
 		d.retire(old)
 		for _, change := range changes {
@@ -194,6 +194,6 @@ func (d *Daemon) retire(s *service) {
 	s.stop()
 	<-s.done
 	if s.err != nil {
-		d.Log.Error("service did not end well", "service", s.config.Name, "err", s.err)
+		d.log.Error("service did not end well", "service", s.config.Name, "err", s.err)
 	}
 }

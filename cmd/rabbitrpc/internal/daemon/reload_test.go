@@ -116,7 +116,7 @@ func TestReloadFails(t *testing.T) {
 func TestReloadLog(t *testing.T) {
 	r := up(t, "services: [{name: re-log, kind: worker}]")
 	caller(t, "re-log")
-	got := r.reload("log: {level: debug, format: json}\nadmin: {listen: ':0'}\nservices: [{name: re-log, kind: worker}]")
+	got := r.reload("log: {level: debug, format: json}\nadmin: {listen: '127.0.0.1:0'}\nservices: [{name: re-log, kind: worker}]")
 	if l := r.level.Load(); l == nil || *l != "debug" {
 		t.Errorf("got the level %v, want debug", l)
 	}
@@ -127,6 +127,20 @@ func TestReloadLog(t *testing.T) {
 	}
 	if got := r.reload("log: {level: debug, format: json}\nservices: [{name: re-log, kind: worker}]"); !strings.Contains(got, "log.format") || strings.Contains(got, "log.level") {
 		t.Errorf("what still needs a restart is said again, and nothing else: %s", got)
+	}
+}
+
+func TestReloadTLS(t *testing.T) {
+	caller(t, "re-tls")
+	r := startAt(t, testbroker.URL(t)+",amqps://127.0.0.1:1", "services: [{name: re-tls, kind: worker}]")
+	r.waitReady()
+	got := r.reload("broker: {tls: {server_name: broker.example}}\nservices: [{name: re-tls, kind: worker}]")
+	if !strings.Contains(got, `key=broker.tls.server_name from="" to=broker.example when="with the next connection"`) {
+		t.Errorf("got %s", got)
+	}
+	got = r.reload("broker: {tls: {ca_file: /nowhere}}\nservices: [{name: re-tls, kind: worker}]")
+	if !strings.Contains(got, "broker.tls.ca_file: cannot be read") || !strings.Contains(got, "stays in force") {
+		t.Errorf("a file that is not there: got %s", got)
 	}
 }
 

@@ -14,6 +14,7 @@ type service struct {
 	memory *memory
 	server *server.Server
 	close  func() // ends what its kind has started
+	ended  func() // tells who observes it
 
 	ctx  context.Context // from start to stop
 	stop context.CancelFunc
@@ -29,20 +30,23 @@ func (d *Daemon) build(ctx context.Context, c config.Service, m *memory) (*servi
 	}
 	own := m == nil
 	if own {
-		if m, err = openMemory(ctx, &c.Dedupe, d.Log); err != nil {
+		if m, err = openMemory(ctx, &c.Dedupe, d.log); err != nil {
 			return nil, fmt.Errorf("service %s: open its store: %w", c.Name, err)
 		}
 	}
-	s := &service{config: c, memory: m, done: make(chan struct{})}
-	s.server, err = server.New(d.conn.Load(), c.Name, append(opts, server.WithLogger(d.Log), server.WithStore(m.store))...)
+	s := &service{config: c, memory: m, ended: func() {}, done: make(chan struct{})}
+	s.server, err = server.New(d.conn.Load(), c.Name, append(append(opts, d.opts.Server...), server.WithLogger(d.log), server.WithStore(m.store))...)
 	if err == nil {
-		s.close, err = c.Own.Serve(s.server, d.Log)
+		s.close, err = c.Own.Serve(s.server, d.log)
 	}
 	if err != nil {
 		if own {
-			m.close(d.Log)
+			m.close(d.log)
 		}
 		return nil, fmt.Errorf("service %s: %w", c.Name, err)
+	}
+	if d.opts.Built != nil {
+		s.ended = d.opts.Built(s.server)
 	}
 	return s, nil
 }
@@ -54,6 +58,7 @@ func (s *service) start(ctx context.Context) {
 		defer close(s.done)
 		s.err = s.server.Run(s.ctx)
 		s.close()
+		s.ended()
 	}()
 }
 

@@ -53,7 +53,7 @@ func (s systemd) ticker() *time.Ticker {
 func (d *Daemon) pulse() {
 	lines := []string{d.status(), "WATCHDOG=1"}
 	if err := d.progress(); err != nil && !d.draining.Load() { // draining has its own limit
-		d.Log.Error("no progress: the watchdog of systemd is not fed", "err", err)
+		d.log.Error("no progress: the watchdog of systemd is not fed", "err", err)
 		lines = []string{"STATUS=" + err.Error()}
 	}
 	if !d.ready.Load() {
