@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/admin"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/gateway"
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -34,7 +36,7 @@ outlast --drain. A second signal kills it.
 
 // gatewayKeys are the flags of gateway besides --config, with their keys in a configuration.
 var gatewayKeys = map[string]string{
-	"url": "broker.url", "log-level": "log.level", "listen": "gateway.listen", "token-file": "gateway.token_file", "open": "gateway.open",
+	"url": "broker.url", "log-level": "log.level", "admin": "admin.listen", "listen": "gateway.listen", "token-file": "gateway.token_file", "open": "gateway.open",
 	"timeout": "gateway.timeout", "max-timeout": "gateway.max_timeout", "max-body": "gateway.max_body", "drain": "gateway.drain",
 }
 
@@ -65,6 +67,7 @@ func newGateway() *cobra.Command {
 	cmd.Flags().StringVar(&file, "config", "", "configuration file, .yaml or .toml (default: that of "+config.FileVariable+", or none)")
 	urlFlag(cmd, new(string))
 	logFlag(cmd, new(string), "info")
+	cmd.Flags().String("admin", "", "answer probes, metrics and the status page at this address, such as "+admin.DefaultAddr)
 	cmd.Flags().String("listen", d.Listen, "host and port")
 	cmd.Flags().String("token-file", "", "file with the token that requests must have")
 	cmd.Flags().Bool("open", false, "listen without a token where other hosts can connect, too")
@@ -75,25 +78,46 @@ func newGateway() *cobra.Command {
 	return cmd
 }
 
+// runGateway runs a gateway until ctx ends, with the admin listener if there is to be one.
 func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) error {
 	least, err := parseLevel(c.Log.Level)
 	if err != nil {
 		return err
 	}
 	log := loggerAt(logs, zap.NewAtomicLevelAt(least), forPeople(c, logs))
-	m, err := conn.Open(context.WithoutCancel(ctx), string(c.Broker.URL), conn.WithBackgroundDial(), conn.WithName("rabbitrpc gateway"),
-		conn.WithLogger(log), conn.WithCredentials(c.Broker.Credentials), conn.WithTLSFrom(c.Broker.TLS.Config))
+	traces, err := startTracing(ctx, c.Tracing, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close()
+	seen := newObserver("rabbitrpc gateway")
+	m, err := conn.Open(context.WithoutCancel(ctx), string(c.Broker.URL), append(seen.conn(), conn.WithBackgroundDial(),
+		conn.WithName("rabbitrpc gateway"), conn.WithLogger(log), conn.WithCredentials(c.Broker.Credentials),
+		conn.WithTLSFrom(c.Broker.TLS.Config))...)
 	if err != nil {
 		return err
 	}
 	defer closeWithin(time.Second, m.Close)
-	caller, err := client.New(m, client.WithName(c.Gateway.Name), client.WithUser(c.Gateway.User),
-		client.WithTimeout(c.Gateway.MaxTimeout), client.WithMaxBody(c.Gateway.MaxBody))
+	seen.opened(m)
+	caller, err := client.New(m, append(append(seen.client(), traces.client()...), client.WithName(c.Gateway.Name),
+		client.WithUser(c.Gateway.User), client.WithMaxBody(c.Gateway.MaxBody))...)
 	if err != nil {
 		return err
 	}
 	defer closeWithin(time.Second, caller.Close)
-	g, err := gateway.New(c.Gateway, caller.Do, log)
+	seen.made(caller)
+	if c.Admin.Listen != "" {
+		stop, err := seen.listen(c.Admin, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	return serveGateway(ctx, c.Gateway, caller, out, log)
+}
+
+func serveGateway(ctx context.Context, c config.Gateway, caller *client.Client, out io.Writer, log *slog.Logger) error {
+	g, err := gateway.New(c, caller.Do, log)
 	if err != nil {
 		return err
 	}
@@ -101,7 +125,7 @@ func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) erro
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { log.Info("draining", "limit", c.Gateway.Drain) })()
+	defer context.AfterFunc(ctx, func() { log.Info("draining", "limit", c.Drain) })()
 	fmt.Fprintf(out, "gateway at http://%s\n", l.Addr())
 	if err := g.Serve(ctx, l); err != nil {
 		return err
