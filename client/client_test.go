@@ -96,14 +96,14 @@ func (r *rig) run(s *server.Server) (stop func()) {
 }
 
 // call calls double with n.
-func (r *rig) call(ctx context.Context, n int) (int, error) {
-	return client.Call(ctx, r.client, double, n)
+func (r *rig) call(ctx context.Context, n int, opts ...client.CallOption) (int, error) {
+	return client.Call(ctx, r.client, double, n, opts...)
 }
 
 // mustCall makes a call that has to succeed.
-func (r *rig) mustCall(n int) {
+func (r *rig) mustCall(n int, opts ...client.CallOption) {
 	r.t.Helper()
-	if got, err := r.call(r.t.Context(), n); got != 2*n || err != nil {
+	if got, err := r.call(r.t.Context(), n, opts...); got != 2*n || err != nil {
 		r.t.Errorf("double %d: got %d, %v", n, got, err)
 	}
 }

@@ -77,6 +77,7 @@ func newGateway() *cobra.Command {
 	return cmd
 }
 
+// runGateway runs a gateway until ctx ends, with the admin listener if there is to be one.
 func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) error {
 	least, err := parseLevel(c.Log.Level)
 	if err != nil {
@@ -88,42 +89,34 @@ func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) erro
 		return err
 	}
 	defer traces.close()
-	ofConn := []conn.Option{
-		conn.WithBackgroundDial(), conn.WithName("rabbitrpc gateway"),
-		conn.WithLogger(log), conn.WithCredentials(c.Broker.Credentials), conn.WithTLSFrom(c.Broker.TLS.Config),
-	}
-	ofClient := append(traces.client(), client.WithName(c.Gateway.Name), client.WithUser(c.Gateway.User),
-		client.WithTimeout(c.Gateway.MaxTimeout), client.WithMaxBody(c.Gateway.MaxBody))
-	var seen *observer
-	if c.Admin.Listen != "" {
-		seen = newObserver("rabbitrpc gateway")
-		ofConn, ofClient = append(ofConn, seen.conn()...), append(ofClient, seen.client()...)
-	}
-	m, err := conn.Open(context.WithoutCancel(ctx), string(c.Broker.URL), ofConn...)
+	seen := newObserver("rabbitrpc gateway")
+	m, err := conn.Open(context.WithoutCancel(ctx), string(c.Broker.URL), append(seen.conn(), conn.WithBackgroundDial(),
+		conn.WithName("rabbitrpc gateway"), conn.WithLogger(log), conn.WithCredentials(c.Broker.Credentials),
+		conn.WithTLSFrom(c.Broker.TLS.Config))...)
 	if err != nil {
 		return err
 	}
 	defer closeWithin(time.Second, m.Close)
-	caller, err := client.New(m, ofClient...)
+	seen.opened(m)
+	caller, err := client.New(m, append(append(seen.client(), traces.client()...), client.WithName(c.Gateway.Name),
+		client.WithUser(c.Gateway.User), client.WithMaxBody(c.Gateway.MaxBody))...)
 	if err != nil {
 		return err
 	}
 	defer closeWithin(time.Second, caller.Close)
-	if seen != nil {
-		seen.opened(m)
-		seen.made(caller)
-		seen.board.Until(ctx, "gateway")
+	seen.made(caller)
+	seen.board.Until(ctx, "gateway")
+	if c.Admin.Listen != "" {
 		stop, err := seen.listen(c.Admin, log)
 		if err != nil {
 			return err
 		}
 		defer stop()
 	}
-	return callFor(ctx, c.Gateway, caller, out, log)
+	return serveGateway(ctx, c.Gateway, caller, out, log)
 }
 
-// callFor calls for HTTP clients until ctx ends.
-func callFor(ctx context.Context, c config.Gateway, caller *client.Client, out io.Writer, log *slog.Logger) error {
+func serveGateway(ctx context.Context, c config.Gateway, caller *client.Client, out io.Writer, log *slog.Logger) error {
 	g, err := gateway.New(c, caller.Do, log)
 	if err != nil {
 		return err

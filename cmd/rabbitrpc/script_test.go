@@ -27,12 +27,12 @@ import (
 //	                             park a request, as a server does; ID and METHOD may have escapes as in Go
 //	user NAME CONFIGURE WRITE READ
 //	                             make a user of the broker with these rights; $NAME is its URL
-//	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
-//	collector                    take traces, from programs that are started then
-//	spans FILE                   write kind, name, status and parent of the spans that were taken
 //	upstream                     start an HTTP server, at $UPSTREAM
 //	post [-H 'NAME: VALUE']... URL [BODY]
 //	                             make an HTTP request; status, headers and body of the response are its output
+//	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
+//	collector                    take traces, from programs that are started then
+//	spans FILE                   write kind, name, status and parent of the spans that were taken
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -52,8 +52,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
+			"upstream": upstream, "post": post,
 			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user, "collector": collector, "spans": spans,
-			"asks": asks, "upstream": upstream, "post": post,
+			"asks": asks,
 		},
 	})
 }

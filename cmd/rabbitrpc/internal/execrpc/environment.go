@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/traceparent"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -63,10 +64,12 @@ func ofCall(ctx context.Context, r *rpc.Request) ([]string, error) {
 	if left, ok := timeLeft(ctx); ok {
 		env = append(env, "RABBITRPC_TIMEOUT_MS="+strconv.FormatInt(left, 10))
 	}
-	for name, variable := range traceVariables {
-		if value := r.Header[name]; value != "" {
-			env = append(env, variable+"="+value)
-		}
+	parent, state := traceparent.Of(ctx, r)
+	if parent != "" {
+		env = append(env, "TRACEPARENT="+parent) // these two as OpenTelemetry has it
+	}
+	if state != "" {
+		env = append(env, "TRACESTATE="+state)
 	}
 	for _, v := range env {
 		if strings.ContainsRune(v, 0) {
@@ -75,9 +78,6 @@ func ofCall(ctx context.Context, r *rpc.Request) ([]string, error) {
 	}
 	return env, nil
 }
-
-// traceVariables are those by which OpenTelemetry passes a trace to a program.
-var traceVariables = map[string]string{"traceparent": "TRACEPARENT", "tracestate": "TRACESTATE"}
 
 func contentType(r *rpc.Request) string {
 	if r.ContentType == "" {

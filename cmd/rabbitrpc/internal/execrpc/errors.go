@@ -36,23 +36,23 @@ var exitCodes = map[int]rpc.Code{
 const exitTempFail = 75 // nothing was done, and the user is invited to try again
 
 // ofExit is the error of a program that ended with this exit code: an error object in the last line of its standard error,
-// else what the code says.
-func ofExit(code int, stderr *said) *rpc.Error {
+// else what the code says. Deliberate is false if neither is there: then the program is broken, as far as one can tell.
+func ofExit(code int, stderr *said) (e *rpc.Error, deliberate bool) {
 	if e := ofLastLine(stderr.tail); e != nil {
-		return e
+		return e, true
 	}
 	c, deliberate := exitCodes[code]
 	if !deliberate {
-		return rpc.Errorf(rpc.Unknown, "program ended with exit code %d", code)
+		return rpc.Errorf(rpc.Unknown, "program ended with exit code %d", code), false
 	}
-	e := rpc.Errorf(c, "%s", firstLine(stderr.head))
+	e = rpc.Errorf(c, "%s", firstLine(stderr.head))
 	if e.Message == "" {
 		e.Message = fmt.Sprintf("program ended with exit code %d", code)
 	}
 	if code == exitTempFail {
-		return e.WithExecuted(rpc.ExecutedNo)
+		e = e.WithExecuted(rpc.ExecutedNo)
 	}
-	return e
+	return e, true
 }
 
 const maxMessage = 1 << 10 // of the protocol

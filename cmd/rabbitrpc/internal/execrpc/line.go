@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/traceparent"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -39,9 +40,8 @@ func ask(ctx context.Context, id uint64, r *rpc.Request) ([]byte, error) {
 		User:        r.User,
 		Attempt:     r.Attempt,
 		ContentType: contentType(r),
-		TraceParent: r.Header["traceparent"],
-		TraceState:  r.Header["tracestate"],
 	}
+	q.TraceParent, q.TraceState = traceparent.Of(ctx, r)
 	q.TimeoutMS, _ = timeLeft(ctx)
 	if utf8.Valid(r.Body) {
 		body := string(r.Body)

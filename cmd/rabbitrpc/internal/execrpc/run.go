@@ -63,10 +63,14 @@ func (u *Upstream) outcome(r *rpc.Request, g *group, stdout *bounded, stderr *sa
 		return nil, u.failed(r, inDoubt(rpc.Internal, "program was ended by a signal: %v", status.Signal()), stderr)
 	}
 	if code := state.ExitCode(); code != 0 {
-		return nil, u.failed(r, ofExit(code, stderr), stderr)
+		e, deliberate := ofExit(code, stderr)
+		if deliberate {
+			return nil, e
+		}
+		return nil, u.failed(r, e, stderr)
 	}
 	if g.err != nil && !errors.Is(g.err, exec.ErrWaitDelay) {
-		return nil, u.failed(r, inDoubt(rpc.Internal, "the program's reply cannot be read").WithCause(errors.Join(rpc.ErrInDoubt, g.err)), stderr)
+		return nil, u.failed(r, inDoubt(rpc.Internal, "the program's reply cannot be read"), stderr)
 	}
 	reply := &rpc.Reply{ContentType: u.cfg.ReplyType, Body: stdout.kept.Bytes()}
 	if err := tidy(reply); err != nil {
@@ -95,7 +99,7 @@ func tidy(reply *rpc.Reply) *rpc.Error {
 
 // failed logs what goes with an error, and must not go to the caller.
 func (u *Upstream) failed(r *rpc.Request, e *rpc.Error, stderr *said) *rpc.Error {
-	u.log.Warn("program failed", "method", r.Method, "call", r.ID, "err", e, "cause", e.Unwrap(), "stderr", stderr.excerpt())
+	u.log.Warn("program failed", "method", r.Method, "call", r.ID, "err", e, "stderr", stderr.excerpt())
 	return e
 }
 

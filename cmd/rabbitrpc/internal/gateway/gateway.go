@@ -139,8 +139,9 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request, service, method s
 		writeProblem(w, status, id, refusal)
 		return
 	}
-	reply, err := g.do(client.With(r.Context(), opts...), &rpc.Request{
-		Service: service, Method: method, ContentType: contentType, Body: body,
+	ctx, header := trace(r)
+	reply, err := g.do(client.With(ctx, opts...), &rpc.Request{
+		Service: service, Method: method, ContentType: contentType, Body: body, Header: header,
 	})
 	// The server's own limit began with the request, and a call may take longer.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))

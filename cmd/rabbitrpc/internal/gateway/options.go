@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strconv"
@@ -8,8 +9,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/traceparent"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -42,12 +45,18 @@ func (g *Gateway) options(h http.Header) (id string, opts []client.CallOption, e
 			}
 		}
 	}
-	for _, name := range []string{"traceparent", "tracestate"} {
-		if value := h.Get(name); value != "" {
-			opts = append(opts, client.WithHeader(name, value))
+	return id, opts, nil
+}
+
+// trace takes over the trace of a request: for this process, if it makes traces, and for the server if it does not.
+func trace(r *http.Request) (context.Context, rpc.Header) {
+	header := make(rpc.Header)
+	for _, name := range []string{traceparent.Parent, traceparent.State} {
+		if value := r.Header.Get(name); value != "" {
+			header[name] = value
 		}
 	}
-	return id, opts, nil
+	return propagation.TraceContext{}.Extract(r.Context(), propagation.MapCarrier(header)), header
 }
 
 // callID is an Idempotency-Key: a string in quotes, as its draft has it, or as it is, as many send it.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/traceparent"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -110,10 +111,11 @@ func (u *Upstream) request(ctx context.Context, r *rpc.Request) (*http.Request, 
 			req.Host = string(value) // net/http takes it from here
 		}
 	}
+	parent, state := traceparent.Of(ctx, r)
 	for name, value := range map[string]string{
 		"Content-Type":      r.ContentType,
-		"Traceparent":       r.Header["traceparent"],
-		"Tracestate":        r.Header["tracestate"],
+		"Traceparent":       parent,
+		"Tracestate":        state,
 		"Rabbitrpc-Service": r.Service,
 		"Rabbitrpc-Method":  r.Method,
 		"Rabbitrpc-Caller":  r.Client,
