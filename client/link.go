@@ -126,7 +126,7 @@ func (c *Client) forget(l *link) {
 func (l *link) open(ctx context.Context, c *Client) (err error) {
 	if c.opts.queue == "" {
 		// A publish to an exchange that is not there costs the session its life. Who may not declare it relies on the servers.
-		err = l.session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true})
+		err = l.session.DeclareExchange(ctx, wire.RequestExchange)
 		if err != nil && !errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrPrecondition) {
 			return err
 		}

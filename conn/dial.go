@@ -2,11 +2,13 @@ package conn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,7 +30,8 @@ const (
 type socket struct {
 	net.Conn
 	timeout atomic.Int64 // nanoseconds for a write
-	hungUp  atomic.Bool  // by the peer
+	lost    atomic.Bool  // reading has failed, and not since the peer has hung up
+	first   atomic.Int32 // the first byte of the peer, and 256; 0 before it
 }
 
 func (s *socket) Write(b []byte) (int, error) {
@@ -44,8 +47,11 @@ func (s *socket) Write(b []byte) (int, error) {
 
 func (s *socket) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
-	if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
-		s.hungUp.Store(true)
+	if n > 0 && s.first.Load() == 0 {
+		s.first.Store(256 + int32(b[0]))
+	}
+	if err != nil && err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+		s.lost.Store(true)
 	}
 	return n, err
 }
@@ -82,7 +88,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	}
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
-	if err := o.identify(&config); err != nil {
+	if err := o.identify(&config, &e.uri); err != nil {
 		return nil, err
 	}
 	c, err := amqp.DialConfig(e.url, config)
@@ -93,7 +99,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		if sock != nil {
 			sock.Conn.Close()
 		}
-		return nil, handshakeError(err, sock, time.Since(start))
+		return nil, handshakeError(err, e, sock, time.Since(start))
 	}
 	if h := c.Config.Heartbeat; h > 0 {
 		sock.timeout.Store(int64(h))
@@ -104,7 +110,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 }
 
 // identify adds who we are, and whom we trust, as far as the URL does not say.
-func (o *options) identify(config *amqp.Config) error {
+func (o *options) identify(config *amqp.Config, u *amqp.URI) error {
 	if o.login != nil {
 		user, password, err := o.login()
 		if err != nil {
@@ -114,31 +120,43 @@ func (o *options) identify(config *amqp.Config) error {
 			config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
 		}
 	}
+	if u.Scheme != "amqps" {
+		return nil
+	}
+	var given *tls.Config
+	var err error
 	if o.tls != nil {
-		c, err := o.tls()
-		if err != nil {
+		if given, err = o.tls(); err != nil {
 			return fmt.Errorf("read the TLS configuration: %w", err)
 		}
-		config.TLSClientConfig = c.Clone()
 	}
-	return nil
+	config.TLSClientConfig, err = tlsConfig(u, given)
+	return err
 }
 
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a
 // refusal; a broker that refuses keeps quiet for a while, then hangs up.
-func handshakeError(err error, sock *socket, took time.Duration) error {
-	var e *amqp.Error
+func handshakeError(err error, e endpoint, sock *socket, took time.Duration) error {
+	var answer *amqp.Error
 	switch {
-	case !errors.As(err, &e):
+	case !errors.As(err, &answer) && e.uri.Scheme == "amqps":
+		return tlsError(err, e.uri.Host)
+	case !errors.As(err, &answer):
 		return err
-	case e.Server:
-		return &Error{Code: e.Code, Reason: e.Reason}
-	case e.Code == amqp.AccessRefused && e != amqp.ErrSASL && (!sock.hungUp.Load() || took < refusalDelay):
+	case answer.Server:
+		return &Error{Code: answer.Code, Reason: answer.Reason}
+	case strings.Contains(answer.Reason, alertPrefix):
+		return alertError(answer.Reason)
+	case e.uri.Scheme == "amqp" && sock.first.Load() == 256+tlsAlert:
+		return &TLSError{"the broker speaks it on this port", "use amqps://, or the port for amqp://, usually 5672", nil}
+	case answer.Code == amqp.AccessRefused && answer != amqp.ErrSASL && (sock.lost.Load() || took < refusalDelay):
 		return errors.New("connection lost in the handshake")
-	case e.Code == amqp.AccessRefused:
-		return &Error{Code: e.Code, Reason: e.Reason}
+	case answer.Code == amqp.AccessRefused:
+		return &Error{Code: answer.Code, Reason: answer.Reason}
+	case e.uri.Scheme == "amqps" && !sock.lost.Load():
+		return errHungUp
 	default:
-		return fmt.Errorf("handshake: %s; is this the AMQP port of a broker?", e.Reason)
+		return fmt.Errorf("handshake: %s; is this the AMQP port of a broker?", answer.Reason)
 	}
 }
 

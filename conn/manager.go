@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -43,20 +40,8 @@ type Manager struct {
 // random order. It waits for the first session; if ctx ends before, the error is [ErrNotConnected] with the reason, and
 // nothing is left running. A URL or option that cannot be right is an error at once.
 func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
-	o := options{
-		name:       filepath.Base(os.Args[0]),
-		log:        slog.Default(),
-		heartbeat:  10 * time.Second,
-		minBackoff: 100 * time.Millisecond,
-		maxBackoff: 15 * time.Second,
-	}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if o.dial == nil {
-		o.dial = defaultDial(o.heartbeat)
-	}
-	if err := o.validate(); err != nil {
+	o, err := newOptions(opts)
+	if err != nil {
 		return nil, err
 	}
 	endpoints, err := parseURLs(url)
@@ -66,7 +51,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
 	run, cancel := context.WithCancel(context.Background())
 	m := &Manager{
 		endpoints: endpoints,
-		opts:      o,
+		opts:      *o,
 		cancel:    cancel,
 		done:      make(chan struct{}),
 		state:     State{Phase: Connecting, Since: time.Now()},

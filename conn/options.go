@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -27,6 +29,23 @@ type options struct {
 
 // A DialFunc opens a network connection to the broker at addr, a host and port. It must respect ctx.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func newOptions(opts []Option) (*options, error) {
+	o := &options{
+		name:       filepath.Base(os.Args[0]),
+		log:        slog.Default(),
+		heartbeat:  10 * time.Second,
+		minBackoff: 100 * time.Millisecond,
+		maxBackoff: 15 * time.Second,
+	}
+	for _, opt := range opts {
+		opt(o)
+	}
+	if o.dial == nil {
+		o.dial = defaultDial(o.heartbeat)
+	}
+	return o, o.validate()
+}
 
 func (o *options) validate() error {
 	if o.heartbeat < time.Second || o.heartbeat > 10*time.Minute || o.heartbeat%time.Second != 0 {
@@ -51,8 +70,9 @@ func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log
 // A parameter heartbeat of the URL wins, and the broker may ask for less. A dead connection is noticed after 1.5 times that.
 func WithHeartbeat(d time.Duration) Option { return func(o *options) { o.heartbeat = d } }
 
-// WithTLS sets the TLS configuration for amqps URLs; it is cloned for each dial. Default: the system's roots and the
-// files that the URL names (cacertfile, certfile, keyfile), read afresh for each dial.
+// WithTLS sets the TLS configuration for amqps URLs, in place of the files that a URL names; it is cloned for each dial.
+// Default: the system's roots and those files (cacertfile, certfile, keyfile), read afresh for each dial. TLS 1.2 is the least
+// that is spoken.
 func WithTLS(c *tls.Config) Option { return WithTLSFrom(func() (*tls.Config, error) { return c, nil }) }
 
 // WithTLSFrom has f say the TLS configuration for amqps URLs anew for each dial, so that renewed certificates need no

@@ -10,9 +10,6 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
-// parkedMost bounds a parked queue; the oldest makes room.
-const parkedMost = 10_000
-
 const parkTimeout = 5 * time.Second // of one try
 
 // park moves a request to the service's parked queue. It does not give up before the session ends, or the server stops:
@@ -60,17 +57,4 @@ func (s *Server) publishParked(ctx context.Context, j *job, m *conn.Message) err
 		return errParkedReturned
 	}
 	return nil
-}
-
-// declareParked makes sure of the parked queue. With other properties than these it serves as well.
-func (s *Server) declareParked(ctx context.Context, session conn.Session) error {
-	args := map[string]any{"x-max-length": int64(parkedMost)}
-	if s.opts.quorum > 0 {
-		args["x-queue-type"] = "quorum"
-	}
-	_, err := session.DeclareQueue(ctx, conn.Queue{Name: wire.ParkedQueue(s.service), Durable: true, Args: args})
-	if errors.Is(err, conn.ErrPrecondition) {
-		return nil
-	}
-	return err
 }

@@ -168,26 +168,36 @@ func takenAway(err error) bool {
 
 // serveSession serves in one session until that, or ctx, ends.
 func (s *Server) serveSession(ctx context.Context, session conn.Session, publisher conn.Publisher, jobs chan *job) error {
-	sources, err := s.declare(ctx, session)
+	refused, err := s.declare(ctx, session)
 	if err != nil {
 		return err
+	}
+	if refused != nil {
+		s.opts.log.Info("this server may not declare what it needs, and relies on others for it", "service", s.service, "err", refused)
 	}
 	if s.opts.parks() {
 		if err := s.declareParked(ctx, session); err != nil && session.Err() == nil {
 			s.opts.log.Error("requests that kill servers cannot be parked", "service", s.service, "err", err)
 		}
 	}
+	sources := s.sources()
 	again := time.NewTicker(declareEvery)
 	defer again.Stop()
+	if refused != nil { // each refusal is in the broker's log, too
+		again.Stop()
+	}
 	for {
 		paused, changed := s.gate.state()
 		var consumers []conn.Consumer
 		if paused {
 			s.enter(Paused, nil)
-		} else if consumers, err = s.consume(ctx, session, publisher, sources, jobs); err == nil {
-			s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
-			s.enter(Serving, nil)
-			s.readyOnce.Do(func() { close(s.ready) })
+		} else {
+			consumers, err = s.consume(ctx, session, publisher, sources, jobs)
+			if err = undeclared(err, refused); err == nil {
+				s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
+				s.enter(Serving, nil)
+				s.readyOnce.Do(func() { close(s.ready) })
+			}
 		}
 		if err == nil {
 			err = s.stay(ctx, session, again.C, changed)
@@ -254,47 +264,6 @@ func (s *Server) cancel(c conn.Consumer) {
 	if err := c.Cancel(ctx); err != nil && !errors.Is(err, conn.ErrClosed) {
 		s.opts.log.Warn("consumer did not end", "service", s.service, "err", err)
 	}
-}
-
-// declare makes sure of the service's exchange and queues, and returns what each queue holds.
-func (s *Server) declare(ctx context.Context, session conn.Session) (map[string]*wire.Source, error) {
-	source := wire.Source{Service: s.service, Timeout: min(s.opts.timeout, s.opts.limits.Timeout), Limits: s.opts.limits.ofRequests()}
-	queue := wire.Queue(s.service)
-	args := map[string]any{"x-dead-letter-exchange": ""} // and no routing key: back to the caller, by CC
-	if s.opts.quorum > 0 {
-		args["x-queue-type"] = "quorum"
-		args["x-delivery-limit"] = int64(s.opts.quorum)
-	}
-	if s.opts.maxQueue > 0 {
-		args["x-max-length"] = int64(s.opts.maxQueue)
-		if s.opts.quorum == 0 { // which knows no way but to drop its oldest
-			args["x-overflow"] = "reject-publish-dlx" // with reject-publish a request is gone, and nobody told
-		}
-	}
-	if err := session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}); err != nil {
-		return nil, err
-	}
-	if _, err := session.DeclareQueue(ctx, conn.Queue{Name: queue, Durable: true, Args: args}); err != nil {
-		return nil, err
-	}
-	if err := session.BindQueue(ctx, queue, wire.Exchange, wire.Key(s.service)); err != nil {
-		return nil, err
-	}
-	sources := map[string]*wire.Source{queue: &source}
-	if s.opts.queue == "" {
-		return sources, nil
-	}
-	plain := source
-	plain.Plain, plain.Method = true, s.opts.method
-	sources[s.opts.queue] = &plain
-	_, err := session.InspectQueue(ctx, s.opts.queue)
-	if errors.Is(err, conn.ErrNotFound) {
-		_, err = session.DeclareQueue(ctx, conn.Queue{Name: s.opts.queue, Durable: true})
-	}
-	if errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrPrecondition) {
-		err = nil // it may be there all the same: consuming will tell
-	}
-	return sources, err
 }
 
 func sleep(ctx context.Context, d time.Duration) {

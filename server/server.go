@@ -43,17 +43,18 @@ import (
 
 // A Server answers the calls to one service. Make it with [New], register its methods, then Run it.
 type Server struct {
-	conn    conn.Connector
-	service string
-	opts    options
-	methods map[string]rpc.Handler
-	handler rpc.Handler
-	stats   stats
-	direct  *direct
-	gate    *gate
-	last    chan struct{} // closed when nothing more is to be started
-	limit   *limit        // may be nil
-	struck  int           // sessions in a row that met what cannot be read; Run's own
+	conn     conn.Connector
+	service  string
+	opts     options
+	topology wire.Topology
+	methods  map[string]rpc.Handler
+	handler  rpc.Handler
+	stats    stats
+	direct   *direct
+	gate     *gate
+	last     chan struct{} // closed when nothing more is to be started
+	limit    *limit        // may be nil
+	struck   int           // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64 // requests that workers are at
 
@@ -104,14 +105,15 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	}
 	o.log = slog.New(printableHandler{o.log.Handler()})
 	s := &Server{
-		conn:    c,
-		service: service,
-		opts:    o,
-		methods: make(map[string]rpc.Handler),
-		ready:   make(chan struct{}),
-		gate:    newGate(),
-		last:    make(chan struct{}),
-		state:   State{Since: time.Now()},
+		conn:     c,
+		service:  service,
+		opts:     o,
+		topology: wire.NewTopology(service, o.quorum, o.maxQueue),
+		methods:  make(map[string]rpc.Handler),
+		ready:    make(chan struct{}),
+		gate:     newGate(),
+		last:     make(chan struct{}),
+		state:    State{Since: time.Now()},
 	}
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor

@@ -40,7 +40,8 @@ func newConfigCheck() *cobra.Command {
 		Short: "Say all that is wrong with a configuration",
 		Long: `Read a configuration as rabbitrpc serve would, with the environment and the files
 that it names, and say all that is wrong with it. Nothing is started or connected.
-`,
+
+` + exitHelp,
 		Example: `  rabbitrpc config check rabbitrpc.yaml
   rabbitrpc config check /etc/rabbitrpc/rabbitrpc.yaml && systemctl reload rabbitrpc`,
 		Args: oneFile,
@@ -62,7 +63,8 @@ func newConfigShow() *cobra.Command {
 		Long: `Show the configuration that rabbitrpc serve would have, as YAML. Behind each value
 stands where it comes from: the file, a variable of the environment, or a default.
 Passwords and other secrets are not shown.
-`,
+
+` + exitHelp,
 		Example: `  rabbitrpc config show rabbitrpc.yaml
   RABBITRPC_LOG_LEVEL=debug rabbitrpc config show`,
 		Args: oneFile,

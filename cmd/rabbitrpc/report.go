@@ -91,6 +91,8 @@ func hint(err error) string {
 		return "try again when that has ended"
 	case coded && !e.Remote && e.Executed == rpc.ExecutedUnknown: // why comes second: it is in the line above
 		return "the call may have taken effect: find out before you repeat it"
+	case errors.Is(err, conn.ErrTLS):
+		return "rabbitrpc doctor shows how far it gets"
 	case errors.Is(err, conn.ErrRefused):
 		return "check the user, password and virtual host of --url or RABBITMQ_URL, and the user's permissions"
 	case errors.Is(err, errNoDialEnded):

@@ -37,9 +37,13 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newConfig(), newCall(), newGateway(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
+	root.AddCommand(
+		newServe(), newConfig(), newCall(), newGateway(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newBench(),
+		newBenchWorker(), newChaos(), newCompletion(), newMan(), newVersion(),
+	)
+	completeValues(root)
 	return root
 }
 
@@ -69,15 +73,32 @@ func urlFlag(cmd *cobra.Command, url *string) {
 	cmd.Flags().StringVar(url, "url", "", "URL of the broker (default: RABBITMQ_URL, AMQP_URL or a broker on this host)")
 }
 
+// outputFlag adds -o, for commands that write lines of text or of JSON.
+func outputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
+}
+
+func checkOutput(cmd *cobra.Command, output string) error {
+	if output != "text" && output != "json" {
+		return usagef(cmd, "output must be text or json, got %q", output)
+	}
+	return nil
+}
+
+// brokerURL returns the URL that the flag or the environment names, and which of them it is.
+func brokerURL(flag string) (url, source string) {
+	switch {
+	case flag != "":
+		return flag, "--url"
+	case os.Getenv("RABBITMQ_URL") == "" && os.Getenv("AMQP_URL") != "":
+		return conn.DefaultURL(), "AMQP_URL"
+	}
+	return conn.DefaultURL(), "RABBITMQ_URL"
+}
+
 // open dials the broker that the flag or the environment names. An error says which of them cannot be right.
 func open(ctx context.Context, flag, name string, log *slog.Logger) (*conn.Manager, error) {
-	url, source := flag, "--url"
-	if url == "" {
-		url, source = conn.DefaultURL(), "RABBITMQ_URL"
-		if os.Getenv(source) == "" {
-			source = "AMQP_URL"
-		}
-	}
+	url, source := brokerURL(flag)
 	m, err := conn.Open(ctx, url, conn.WithBackgroundDial(), conn.WithName(name), conn.WithLogger(log))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)

@@ -33,6 +33,13 @@ import (
 //	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
 //	collector                    take traces, from programs that are started then
 //	spans FILE                   write kind, name, status and parent of the spans that were taken
+//	swept TEXT                   wait until the broker has no queue with that in its name
+//	queue NAME [ARGUMENT=VALUE...]
+//	                             declare a queue, as somebody else would
+//	[!] alarm                    make the broker low on memory, or not
+//	secure DAYS                  listen with TLS at $TLS, for the broker; the authority is in ca.pem
+//	ancient VERSION              listen at $ANCIENT, as an old broker
+//	silent                       listen at $SILENT, and say nothing
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -52,9 +59,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
+			"mute": mute, "listen": listen, "gone": gone, "swept": swept, "park": park, "user": user, "collector": collector,
+			"spans": spans, "asks": asks, "queue": queue, "alarm": alarm, "secure": secure, "ancient": ancient, "silent": silent,
 			"upstream": upstream, "post": post,
-			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user, "collector": collector, "spans": spans,
-			"asks": asks,
 		},
 	})
 }
