@@ -46,8 +46,11 @@ func (s *Server) safely(ctx context.Context, r *rpc.Request, h rpc.Handler, who 
 // crossing returns what the caller may know of a handler's error.
 func (s *Server) crossing(ctx context.Context, r *rpc.Request, err error) error {
 	if e := own(err); e != nil {
-		if e.Executed == rpc.ExecutedNo {
+		switch {
+		case e.Executed == rpc.ExecutedNo:
 			return e // the handler's promise
+		case errors.Is(e, rpc.ErrInDoubt):
+			return e.WithExecuted(rpc.ExecutedUnknown)
 		}
 		return e.WithExecuted(rpc.ExecutedYes)
 	}

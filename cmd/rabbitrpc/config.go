@@ -109,3 +109,19 @@ func fileOf(args []string) string {
 func loadConfig(file string, flags map[string]string) (*config.Loaded, error) {
 	return config.Load(config.Input{File: file, Environ: os.Environ(), Flags: flags, Kinds: kinds})
 }
+
+// given are the values of the flags that were given, by their keys in a configuration.
+func given(cmd *cobra.Command, keys map[string]string) map[string]string {
+	values := make(map[string]string)
+	for name, key := range keys {
+		if f := cmd.Flags().Lookup(name); f.Changed {
+			values[key] = f.Value.String()
+		}
+	}
+	return values
+}
+
+// forPeople reports whether the log is to be for people, and not for programs.
+func forPeople(c *config.Loaded, logs io.Writer) bool {
+	return c.Log.Format == config.FormatText || c.Log.Format == config.FormatAuto && isTerminal(logs)
+}

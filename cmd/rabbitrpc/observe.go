@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/admin"
@@ -18,6 +19,10 @@ import (
 
 // brokerName names the connection in metrics, checks and the status page.
 const brokerName = "broker"
+
+func adminFlag(cmd *cobra.Command) {
+	cmd.Flags().String("admin", "", "answer probes, metrics and the status page at this address, such as "+admin.DefaultAddr)
+}
 
 // An observer sees what a process does, and shows it on the admin listener.
 type observer struct {

@@ -40,7 +40,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
-		newServe(), newConfig(), newCall(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newBench(),
+		newServe(), newConfig(), newCall(), newGateway(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newBench(),
 		newBenchWorker(), newChaos(), newCompletion(), newMan(), newVersion(),
 	)
 	completeValues(root)

@@ -27,6 +27,9 @@ import (
 //	                             park a request, as a server does; ID and METHOD may have escapes as in Go
 //	user NAME CONFIGURE WRITE READ
 //	                             make a user of the broker with these rights; $NAME is its URL
+//	upstream                     start an HTTP server, at $UPSTREAM
+//	post [-H 'NAME: VALUE']... URL [BODY]
+//	                             make an HTTP request; status, headers and body of the response are its output
 //	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
 //	collector                    take traces, from programs that are started then
 //	spans FILE                   write kind, name, status and parent of the spans that were taken
@@ -58,6 +61,7 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
 			"mute": mute, "listen": listen, "gone": gone, "swept": swept, "park": park, "user": user, "collector": collector,
 			"spans": spans, "asks": asks, "queue": queue, "alarm": alarm, "secure": secure, "ancient": ancient, "silent": silent,
+			"upstream": upstream, "post": post,
 		},
 	})
 }
@@ -103,6 +107,10 @@ func setup(e *testscript.Env, broker string) error {
 	if err != nil {
 		return err
 	}
+	gateway, err := freeAddress()
+	if err != nil {
+		return err
+	}
 	e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 	e.Setenv(asCommand, "yes")
 	e.Setenv("RABBITMQ_URL", broker)
@@ -111,6 +119,7 @@ func setup(e *testscript.Env, broker string) error {
 	e.Setenv("DEAD", dead)                  // nothing listens there
 	e.Setenv("ADMIN", admin)                // free, too
 	e.Setenv("LATER", later)                // see listen
+	e.Setenv("GATEWAY", gateway)            // for rabbitrpc gateway
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // or each command takes a second more
 	e.Values[envKey{}] = e
 	return nil

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/admin"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/daemon"
 )
@@ -50,12 +49,7 @@ func newServe() *cobra.Command {
   RABBITMQ_URL=amqps://me:secret@broker.example/prod rabbitrpc serve`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			flags := make(map[string]string)
-			for name, key := range serveKeys {
-				if f := cmd.Flags().Lookup(name); f.Changed {
-					flags[key] = f.Value.String()
-				}
-			}
+			flags := given(cmd, serveKeys)
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags) }
@@ -65,7 +59,7 @@ func newServe() *cobra.Command {
 	cmd.Flags().StringVar(&file, "config", "", "configuration file, .yaml or .toml (default: that of "+config.FileVariable+", or none)")
 	urlFlag(cmd, new(string))
 	logFlag(cmd, new(string), "info")
-	cmd.Flags().String("admin", "", "answer probes, metrics and the status page at this address, such as "+admin.DefaultAddr)
+	adminFlag(cmd)
 	cmd.Flags().String("queue", "", "also serve this plain queue, such as rpc_queue")
 	cmd.Flags().Int("workers", 16, "calls that run at a time, of each service")
 	cmd.Flags().Duration("drain", 30*time.Second, "how long running calls may take once it is to end")
@@ -85,7 +79,7 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 		return err
 	}
 	level := zap.NewAtomicLevelAt(least)
-	log := loggerAt(logs, level, c.Log.Format == config.FormatText || c.Log.Format == config.FormatAuto && isTerminal(logs))
+	log := loggerAt(logs, level, forPeople(c, logs))
 	log.Info("starting", "version", version(), "services", named(c.Services))
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {

@@ -75,6 +75,25 @@ func TestStatesWhileServing(t *testing.T) {
 	})
 }
 
+// What takes the place of a server is counted in its place.
+func TestServersComeAndGo(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		served := metrics.NewServer()
+		reg := prometheus.NewPedanticRegistry()
+		reg.MustRegister(served)
+		stop := served.Watch(r.server)
+		other := served.Watch(r.server)
+		check(t, reg, 2, "rabbitrpc_server_serving", "service", "math")
+		stop()
+		stop()
+		check(t, reg, 1, "rabbitrpc_server_serving", "service", "math")
+		other()
+		if n := testutil.CollectAndCount(served, "rabbitrpc_server_serving"); n != 0 {
+			t.Errorf("%d servers are shown, want none", n)
+		}
+	})
+}
+
 // TestLabelsAreBounded makes calls as a stranger at a gateway could: no name of his may be in a label.
 func TestLabelsAreBounded(t *testing.T) {
 	count := func(t *testing.T, r *rig) (n int) {

@@ -48,13 +48,12 @@ func (s *Server) Watch(watched *server.Server) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watched = append(s.watched, watched)
-	return func() {
+	return sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if i := slices.Index(s.watched, watched); i >= 0 {
-			s.watched = slices.Delete(s.watched, i, i+1)
-		}
-	}
+		i := slices.Index(s.watched, watched)
+		s.watched = slices.Delete(s.watched, i, i+1)
+	})
 }
 
 func (s *Server) requestEnded(_ context.Context, e server.RequestEnded) {

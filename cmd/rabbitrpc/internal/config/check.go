@@ -57,7 +57,8 @@ func (l *Loaded) check() Errors {
 	if l.Tracing.Sample < 0 || l.Tracing.Sample > 1 {
 		c.add("tracing.sample", "must be 0 to 1, got %v", l.Tracing.Sample)
 	}
-	if len(l.Services) == 0 {
+	c.err("gateway", l.Gateway.Check())
+	if len(l.Services) == 0 && !l.noServices {
 		c.add("services", "there is none; rabbitrpc config example shows some")
 	}
 	l.checkServices(&c)

@@ -19,6 +19,7 @@ type Config struct {
 	Log      Log       `koanf:"log"`
 	Admin    Admin     `koanf:"admin"`
 	Tracing  Tracing   `koanf:"tracing"`
+	Gateway  Gateway   `koanf:"gateway"`
 	Services []Service `koanf:"services"`
 }
 
@@ -115,6 +116,7 @@ func defaults() Config {
 		Broker:  Broker{URL: "amqp://guest:guest@localhost:5672/", Name: "rabbitrpc serve"},
 		Log:     Log{Level: "info", Format: FormatAuto},
 		Tracing: Tracing{Sample: 1},
+		Gateway: DefaultGateway(),
 	}
 }
 

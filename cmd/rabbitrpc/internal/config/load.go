@@ -23,12 +23,16 @@ type Input struct {
 	Environ []string          // as of os.Environ
 	Flags   map[string]string // the values of those that were given, by key; services.KEY is for all services
 	Kinds   Kinds
+
+	// NoServices leaves them out, for who serves none.
+	NoServices bool
 }
 
 // Loaded is a configuration, and where it comes from.
 type Loaded struct {
 	Config
-	sources sources
+	sources    sources
+	noServices bool
 }
 
 const maxFile = 1 << 20
@@ -38,7 +42,7 @@ const ofServices = "services."
 
 // Load reads a configuration and checks it. The error is [Errors], or that of reading the file.
 func Load(in Input) (*Loaded, error) {
-	l := &Loaded{Config: defaults(), sources: newSources(in.File)}
+	l := &Loaded{Config: defaults(), sources: newSources(in.File), noServices: in.NoServices}
 	k := koanf.New(".")
 	errs, err := l.merge(k, in)
 	if err != nil {
@@ -47,7 +51,10 @@ func Load(in Input) (*Loaded, error) {
 	services := k.Get("services")
 	k.Delete("services")
 	errs = append(errs, l.sources.of(decode("", k.Raw(), &l.Config))...)
-	if services == nil && in.File == "" {
+	switch {
+	case in.NoServices:
+		services = nil
+	case services == nil && in.File == "":
 		services = []any{map[string]any{"name": "math", "kind": "math"}}
 	}
 	errs = append(errs, l.services(services, in)...)

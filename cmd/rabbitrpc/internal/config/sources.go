@@ -68,8 +68,9 @@ const prefix = "RABBITRPC_"
 // FileVariable names the variable of the environment for the path of the file.
 const FileVariable = prefix + "CONFIG"
 
-// foreign are variables that Kubernetes sets in each pod beside a service that is called rabbitrpc.
-var foreign = regexp.MustCompile(`^RABBITRPC_(PORT|SERVICE_HOST|SERVICE_PORT)(_|$)`)
+// foreign are variables that Kubernetes sets in each pod beside a service that is called rabbitrpc, and those of a call that a
+// program answers.
+var foreign = regexp.MustCompile(`^RABBITRPC_((PORT|SERVICE_HOST|SERVICE_PORT)(_|$)|(SERVICE|METHOD|CALL_ID|CALLER|USER|ATTEMPT|CONTENT_TYPE|TIMEOUT_MS)$)`)
 
 type variable struct{ name, value string }
 
@@ -124,5 +125,6 @@ func flagOf(key string) string {
 	case "admin.listen":
 		return "--admin"
 	}
-	return "--" + strings.ReplaceAll(strings.TrimPrefix(key, ofServices), "_", "-")
+	_, name, _ := strings.Cut(key, ".") // of services or gateway
+	return "--" + strings.ReplaceAll(name, "_", "-")
 }

@@ -232,6 +232,14 @@ func (d *Daemon) set(services []*service) {
 	d.services = services
 }
 
+// put puts a service in the place of old.
+func (d *Daemon) put(s, old *service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services = slices.Clone(d.services)
+	d.services[slices.Index(d.services, old)] = s
+}
+
 func (d *Daemon) drainLimit() (limit time.Duration) {
 	for _, s := range d.current() {
 		limit = max(limit, s.config.Drain)

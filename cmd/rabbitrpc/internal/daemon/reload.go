@@ -164,6 +164,7 @@ func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, ch
 	case old == nil:
 		d.log.Info("applied", "key", "services."+c.Name, "when", "now: it is new")
 	default:
+		d.put(s, old) // who asks whether the service takes calls is to hear of the one that does
 		d.retire(old)
 		for _, change := range changes {
 			d.applied(change, "now")

@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
 // TestReloadUnderLoad: services change under load, and no call fails.
@@ -54,6 +56,33 @@ func TestReloadUnderLoad(t *testing.T) {
 	if got, _, err := call(t, c, "re-a", "work", ""); got != "old" || err != nil {
 		t.Errorf("got %q, %v, want what the configuration says now", got, err)
 	}
+}
+
+// TestReloadStaysReady: while the old one drains, it is the new one that is looked at.
+func TestReloadStaysReady(t *testing.T) {
+	c := caller(t, "re-ready")
+	const text = `services: [{name: re-ready, kind: worker, answer: old}]`
+	r := up(t, text)
+	old := r.daemon.Servers()[0]
+	called := make(chan error, 1)
+	go func() {
+		_, _, err := call(t, c, "re-ready", "hang", "")
+		called <- err
+	}()
+	r.until("a call runs", func() bool { return old.Stats().Running == 1 })
+	r.write(strings.Replace(text, "old", "new", 1))
+	r.hup <- syscall.SIGHUP
+	r.until("the old one drains", func() bool {
+		if s := r.daemon.Servers(); len(s) != 1 || s[0].State().Phase != server.Serving {
+			t.Fatalf("%d servers, the first %v", len(s), s[0].State().Phase)
+		}
+		return old.State().Phase == server.Draining
+	})
+	if s := r.daemon.Servers()[0]; s == old {
+		t.Error("the old one is looked at")
+	}
+	close(r.release)
+	must(t, <-called)
 }
 
 // TestReloadRemembers: a call that was answered before is not run again after.

@@ -24,6 +24,7 @@ type Board struct {
 	links               []*Link
 	servers             func() []*server.Server // nil for a process that serves nothing
 	clients             []*client.Client
+	untils              []*until
 	errors              errorLog
 	answered, called    *recorder
 }

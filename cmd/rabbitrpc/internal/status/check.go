@@ -1,16 +1,50 @@
 package status
 
 import (
+	"context"
+	"sync"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
+
+// An until is something that is in order until a context ends.
+type until struct {
+	name  string
+	mu    sync.Mutex // guards what follows
+	over  bool
+	since time.Time
+}
+
+// Until adds a check, before the board is asked: that of a part of the process that drains when ctx ends.
+func (b *Board) Until(ctx context.Context, name string) {
+	u := &until{name: name, since: time.Now()}
+	b.untils = append(b.untils, u)
+	context.AfterFunc(ctx, func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.over, u.since = true, time.Now()
+	})
+}
+
+func (u *until) check() Check {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c := Check{Name: u.name, OK: !u.over, For: time.Since(u.since).Seconds(), Text: "serving"}
+	if u.over {
+		c.Text = "draining"
+	}
+	return c
+}
 
 // Checks says what must be so for the process to be ready: it is connected, and each of its services takes calls.
 func (b *Board) Checks() []Check {
 	var checks []Check
 	for _, l := range b.links {
 		checks = append(checks, l.check())
+	}
+	for _, u := range b.untils {
+		checks = append(checks, u.check())
 	}
 	if b.servers == nil {
 		return checks

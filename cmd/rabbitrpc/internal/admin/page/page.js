@@ -132,6 +132,12 @@ const traffic = t => ({
   "p50": write.took(t.p50), "p90": write.took(t.p90), "p99": write.took(t.p99),
 });
 
+// section shows what has rows only.
+function section(id, columns, rows) {
+  byID(id).parentElement.hidden = rows.length === 0;
+  table(id, columns, rows, "");
+}
+
 function showServices(s) {
   const rows = [];
   for (const v of s.services) {
@@ -141,11 +147,10 @@ function showServices(s) {
     });
     for (const m of v.methods) rows.push({ part: true, "Service": m.name, ...traffic(m) });
   }
-  table("services", columns("Service", "State", "For#", "Rate#", "Trend", "Errors#", "p50#", "p90#", "p99#", "Workers#", "Replayed#"),
-    rows, "This process serves nothing.");
-  byID("called").parentElement.hidden = s.called.length === 0;
-  table("called", columns("Service", "Servers", "Breaker", "Rate#", "Trend", "Errors#", "p50#", "p90#", "p99#"),
-    s.called.map(c => ({ "Service": c.name, "Servers": state(c.presence), "Breaker": c.breaker ? state(c.breaker) : "none", ...traffic(c) })), "");
+  const measures = ["Rate#", "Trend", "Errors#", "p50#", "p90#", "p99#"];
+  section("services", columns("Service", "State", "For#", ...measures, "Workers#", "Replayed#"), rows);
+  section("called", columns("Service", "Servers", "Breaker", ...measures),
+    s.called.map(c => ({ "Service": c.name, "Servers": state(c.presence), "Breaker": c.breaker ? state(c.breaker) : "none", ...traffic(c) })));
 }
 
 function showRest(s) {
@@ -160,10 +165,10 @@ function showRest(s) {
   })), "There was none.");
   const counts = ["answered", "replayed", "refused", "rejected", "expired", "dropped", "overdue", "panics", "parked"];
   const title = c => c[0].toUpperCase() + c.slice(1);
-  table("counts", columns("Service", ...counts.map(c => title(c) + "#"), "Remembered_"), s.services.map(v => ({
+  section("counts", columns("Service", ...counts.map(c => title(c) + "#"), "Remembered_"), s.services.map(v => ({
     "Service": v.name, ...Object.fromEntries(counts.map(c => [title(c), write.number(v[c])])),
     "Remembered": v.store ? write.number(v.store.entries) + " in " + write.bytes(v.store.bytes) : "–",
-  })), "This process serves nothing.");
+  })));
 }
 
 function showFigures(s) {
