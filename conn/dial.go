@@ -92,7 +92,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		return nil, err
 	}
 	c, err := amqp.DialConfig(e.url, config)
-	if !unwatch() && err == nil {
+	if !unwatch() && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = ctx.Err()
 	}
 	if err != nil {

@@ -82,7 +82,7 @@ func tlsError(err error, host string) error {
 		return &TLSError{"the broker does not speak it on this port", "use amqp://, or the port for amqps://, usually 5671", nil}
 	case errors.As(err, &op) && op.Op == "remote error":
 		return alertError(op.Error())
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return errHungUp
 	case strings.Contains(err.Error(), "tls: "):
 		return &TLSError{"the handshake does not succeed", "", err}
