@@ -119,7 +119,7 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 	if l.publisher, err = l.session.OpenPublisher(ctx, c.onReturn); err != nil {
 		return err
 	}
-	l.consumer, err = l.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true}, c.onDelivery)
+	l.consumer, err = l.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true, Prompt: true}, c.onDelivery)
 	return err
 }
 

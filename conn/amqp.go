@@ -51,6 +51,9 @@ func dialSession(ctx context.Context, e endpoint, o *options) (*session, error) 
 		return nil, err
 	}
 	for _, l := range []*link{s.pub, s.sub} {
+		if l.line != nil {
+			l.line.attach(s.die, l.conn.Config.Heartbeat)
+		}
 		closed := l.conn.NotifyClose(make(chan *amqp.Error, 1))
 		s.wg.Go(func() { s.watchLink(l, closed) })
 	}
@@ -124,7 +127,15 @@ func (s *session) cut() {
 // wait waits for the goroutines of a session that is over. Only a callback of its user that blocks can outlast ctx.
 func (s *session) wait(ctx context.Context) {
 	ended := make(chan struct{})
-	go func() { s.wg.Wait(); close(ended) }()
+	go func() {
+		s.wg.Wait()
+		for _, l := range []*link{s.pub, s.sub} {
+			if l.line != nil {
+				l.line.wait()
+			}
+		}
+		close(ended)
+	}()
 	select {
 	case <-ended:
 	case <-ctx.Done():

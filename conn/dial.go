@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -54,6 +55,20 @@ func (s *socket) Read(b []byte) (int, error) {
 type link struct {
 	conn *amqp.Connection
 	sock *socket
+	line *line // nil without the data plane
+
+	opening sync.Mutex // held while a channel is opened
+}
+
+// channel opens a channel. The library keeps its number to itself, but the data plane sees it pass.
+func (l *link) channel() (_ *amqp.Channel, id uint16, err error) {
+	l.opening.Lock()
+	defer l.opening.Unlock()
+	ch, err := l.conn.Channel()
+	if l.line != nil {
+		id = l.line.lastOpened()
+	}
+	return ch, id, err
 }
 
 // dialLink opens a connection to e: TCP, TLS, AMQP. It returns in time whatever the peer does, or does not.
@@ -64,28 +79,39 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		defer cancel()
 	}
 	start := time.Now()
+	uri, err := amqp.ParseURI(e.url)
+	if err != nil {
+		return nil, errors.New("URL cannot be read") // it has been
+	}
 	var sock *socket
+	var shared *line
 	unwatch := func() bool { return true }
 	config := amqp.Config{
 		Heartbeat: o.heartbeat,
-		Dial: func(network, addr string) (net.Conn, error) {
-			c, err := o.dial(ctx, network, addr)
+		FrameSize: frameMax,
+		Dial: func(network, _ string) (net.Conn, error) {
+			c, err := o.dial(ctx, network, hostPort(uri.Host, uri.Port))
 			if err != nil {
 				return nil, err
 			}
 			sock = &socket{Conn: c}
 			sock.timeout.Store(int64(handshakeTimeout))
 			unwatch = context.AfterFunc(ctx, func() { c.Close() })
-			return sock, c.SetDeadline(time.Now().Add(handshakeTimeout))
+			if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+				return nil, err
+			}
+			secured, err := secure(ctx, sock, uri, o)
+			if err != nil || o.library {
+				return secured, err
+			}
+			shared = newLine(secured)
+			return shared, nil
 		},
-		Properties: amqp.NewConnectionProperties(), // the library writes into both of these
+		Properties: amqp.NewConnectionProperties(), // the library writes into them
 	}
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
-	if o.tls != nil {
-		config.TLSClientConfig = o.tls.Clone()
-	}
-	c, err := amqp.DialConfig(e.url, config)
+	c, err := amqp.DialConfig(withoutTLS(e.url), config)
 	if !unwatch() && err == nil {
 		err = ctx.Err()
 	}
@@ -100,7 +126,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		// The library does this with each frame that it reads, but undoes it after the last one of the handshake.
 		sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
 	}
-	return &link{conn: c, sock: sock}, nil
+	return &link{conn: c, sock: sock, line: shared}, nil
 }
 
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a

@@ -50,6 +50,11 @@ func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
 		minBackoff: 100 * time.Millisecond,
 		maxBackoff: 15 * time.Second,
 	}
+	on, err := dataPlaneByDefault()
+	if err != nil {
+		return nil, err
+	}
+	o.library = !on
 	for _, opt := range opts {
 		opt(&o)
 	}
