@@ -38,7 +38,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newCall(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
+	root.AddCommand(newServe(), newCall(), newParked(), newDemo(), newDemoServer(), newBench(), newBenchWorker(), newChaos(), newVersion())
 	return root
 }
 

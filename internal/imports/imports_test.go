@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 }
 
 // Only these may know the AMQP library: no type of it is in the signatures of any other.
-var amqp = []string{"conn"}
+var amqp = []string{"conn", "cmd/rabbitrpc/internal/rawloop"}
 
 type pkg struct {
 	ImportPath string

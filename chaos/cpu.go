@@ -1,0 +1,20 @@
+package chaos
+
+import (
+	"fmt"
+	"time"
+)
+
+// CPUTime returns the processor time that the server has used since its last start, in steps of 10 ms. It is known on Linux
+// only.
+func (d *daemon) CPUTime() (time.Duration, error) {
+	p, err := d.running()
+	if err != nil {
+		return 0, fmt.Errorf("processor time of %s: %w", d.title, err)
+	}
+	t, err := groupCPU(p.cmd.Process.Pid)
+	if err != nil {
+		return 0, fmt.Errorf("processor time of %s: %w", d.title, err)
+	}
+	return t, nil
+}
