@@ -19,6 +19,7 @@ type link struct {
 	begun     atomic.Int64 // publishes
 	ended     atomic.Int64
 	replyTo   string
+	copy      any // see wire.Attempt.Copy
 	consumer  conn.Consumer
 }
 
@@ -115,7 +116,7 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 			l.session.DeleteQueue(context.WithoutCancel(ctx), q.Name) // the session may live on
 		}
 	}()
-	l.replyTo = q.Name
+	l.replyTo, l.copy = q.Name, wire.CopyTo(q.Name)
 	if l.publisher, err = l.session.OpenPublisher(ctx, c.onReturn); err != nil {
 		return err
 	}

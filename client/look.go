@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -78,7 +76,7 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	ping, _ := c.pending.add(&rpc.Request{
-		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: uuid.NewString(), Client: c.opts.name,
+		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: c.ids.next(), Client: c.opts.name,
 	})
 	defer c.pending.remove(ping, false)
 	switch e := c.exchange(ctx, l, ping, wire.Attempt{Mode: wire.Direct}); e.kind {
