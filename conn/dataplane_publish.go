@@ -21,7 +21,7 @@ type dataPublisher struct {
 }
 
 func (s *session) openDataPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error) {
-	p := &dataPublisher{s: s, onReturn: onReturn, confirms: confirms{first: 1, waiting: make(map[uint64]func(bool))}}
+	p := &dataPublisher{s: s, onReturn: onReturn, confirms: newConfirms()}
 	if err := s.call(ctx, "open publisher", p.open, p.close); err != nil {
 		return nil, err
 	}
@@ -98,6 +98,8 @@ type confirms struct {
 	due     []func(ok bool)
 }
 
+func newConfirms() confirms { return confirms{first: 1, waiting: make(map[uint64]func(ok bool))} }
+
 // add comes in the order of the publishes.
 func (c *confirms) add(confirmed func(ok bool)) {
 	c.mu.Lock()
@@ -112,9 +114,9 @@ func (c *confirms) settle(tag uint64, multiple, ok bool) {
 	from := tag
 	if multiple {
 		from = c.first
-		if tag > c.last || tag == 0 { // 0 is all
-			tag = c.last
-		}
+	}
+	if tag > c.last || tag == 0 && multiple { // 0 is all
+		tag = c.last
 	}
 	for ; from <= tag; from++ {
 		if confirmed := c.waiting[from]; confirmed != nil {
