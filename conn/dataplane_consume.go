@@ -79,7 +79,10 @@ func (k *dataConsumer) open() (err error) {
 }
 
 // take hands a delivery over, on the goroutine of the reader if the consumer is prompt.
-func (k *dataConsumer) take(frame.Event) {
+func (k *dataConsumer) take(event frame.Event) {
+	if event != frame.Delivery {
+		return // nothing else was asked for
+	}
 	r := &received{Delivery: Delivery{Message: fromInbox(&k.lane.inbox), Redelivered: k.lane.inbox.Redelivered}}
 	if !k.NoAck {
 		r.consumer, r.tag, r.settler = k, k.lane.inbox.Tag, r

@@ -70,7 +70,7 @@ func loseInTheMiddle(t *testing.T, fault chaos.Fault, opts []conn.Option) {
 	for body := range confirmed.bodies() {
 		within(t, "message "+body, 5*time.Second, seen.of(body))
 	}
-	must(t, next.DeleteQueue(t.Context(), q.Name))
+	must(t, session(t, open(t, testbroker.URL(t))).DeleteQueue(t.Context(), q.Name)) // which ends the session that consumes it
 }
 
 // A seen knows which messages there were.

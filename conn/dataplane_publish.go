@@ -18,6 +18,7 @@ type dataPublisher struct {
 	channels       []*amqp.Channel
 	onReturn       func(*Return)
 	confirms       confirms
+	fence          fence
 }
 
 func (s *session) openDataPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error) {
@@ -59,6 +60,8 @@ func (p *dataPublisher) take(event frame.Event, in *frame.Inbox) {
 		p.onReturn(r)
 	case frame.Ack, frame.Nack:
 		p.confirms.settle(in.Tag, in.Multiple, event == frame.Ack)
+	case frame.QosOK:
+		p.fence.pass(&p.s.pub.line.outbox, p.plain.id)
 	}
 }
 
@@ -70,19 +73,24 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 	if out.lock() != nil {
 		return p.s.closedErr("publish")
 	}
+	routed := m.ConfirmRouted && !m.Persistent
 	c := p.plain
-	if confirmed != nil {
+	if confirmed != nil && !routed {
 		c = p.confirm
 	}
 	if c.closed {
 		out.mu.Unlock()
 		return p.s.closedErr("publish")
 	}
-	if confirmed != nil {
-		p.confirms.add(confirmed)
-	}
 	publish := toFrame(m)
 	out.queued = frame.AppendPublish(out.queued, c.id, &publish, p.s.pub.conn.Config.FrameSize)
+	switch {
+	case confirmed == nil:
+	case routed:
+		p.fence.add(confirmed, out, c.id)
+	default:
+		p.confirms.add(confirmed)
+	}
 	if err := out.flush(); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}

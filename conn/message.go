@@ -13,6 +13,11 @@ type Message struct {
 	Key       string
 	Mandatory bool // return it if no queue takes it
 
+	// ConfirmRouted lets the confirmation of a transient message say less, for much less of the broker's work: that it is on
+	// its way into its queues, and will be there before whatever is written after the confirmation takes effect. It is lost
+	// only if one of their nodes fails at that moment. That a queue refuses it may not be told.
+	ConfirmRouted bool
+
 	Persistent      bool // write it to disk where the queue is durable
 	ContentType     string
 	ContentEncoding string

@@ -110,6 +110,7 @@ func (s *Server) encodeError(j *job, call *wire.Call, err error) *conn.Message {
 // certain.
 func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message) bool {
 	m.UserID = s.opts.user
+	m.ConfirmRouted = s.opts.quorum == 0 && !j.source.Plain // see publishConfirmed
 	if wire.KindOfReplyTo(call.ReplyTo) == wire.ReplyDirect {
 		if err := s.direct.publish(ctx, m); err != nil {
 			s.stats.unroutable.Add(1)
@@ -121,7 +122,7 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 	if errors.Is(err, conn.ErrInvalid) {
 		s.opts.log.Error("reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 		m = s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
-		m.UserID = s.opts.user
+		m.UserID, m.ConfirmRouted = s.opts.user, s.opts.quorum == 0 && !j.source.Plain
 		err = s.publishConfirmed(ctx, j, m)
 	}
 	return err == nil || errors.Is(err, errUnconfirmed)
@@ -154,6 +155,9 @@ var errUnconfirmed = errors.New("not confirmed by the broker in time")
 //
 // Replies and acknowledgements take different connections. Without the confirmation the broker may have the
 // acknowledgement and, of a server that is killed now, not the reply: nobody would ever send either again.
+//
+// For a transient request of a classic queue it is enough that the reply was routed: what could lose it from then on loses
+// the request as well, or the caller its reply queue. Of a quorum queue the request would live on, acknowledged.
 func (s *Server) publishConfirmed(ctx context.Context, j *job, m *conn.Message) error {
 	w := s.waits.Get().(*confirmWait)
 	if err := j.publish(ctx, m, w.confirmed); err != nil {

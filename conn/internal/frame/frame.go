@@ -58,6 +58,8 @@ const (
 	ChannelOpen  ID = 20<<16 | 10
 	ChannelClose ID = 20<<16 | 40
 
+	BasicQos     ID = basic<<16 | 10
+	BasicQosOK   ID = basic<<16 | 11
 	BasicPublish ID = basic<<16 | 40
 	BasicCancel  ID = basic<<16 | 30
 	BasicReturn  ID = basic<<16 | 50

@@ -158,6 +158,10 @@ func TestMethodsAreTheLibrarys(t *testing.T) {
 			t.Errorf("publish, mandatory %v: got %x, want %x", mandatory, got, method)
 		}
 	}
+	check(t, l.ch.Qos(0, 0, false))
+	if got, want := frame.AppendQos(nil, channel), <-l.frames; !bytes.Equal(got, want) {
+		t.Errorf("qos: got %x, want %x", got, want)
+	}
 	for _, yes := range []bool{false, true} {
 		check(t, l.ch.Ack(1<<40, yes))
 		if got, want := frame.AppendAck(nil, channel, 1<<40, yes), <-l.frames; !bytes.Equal(got, want) {
@@ -179,6 +183,7 @@ func TestEvents(t *testing.T) {
 		want  frame.Inbox
 	}{
 		{"ack", 80, "\x00\x00\x00\x00\x00\x00\x01\x00\x01", frame.Ack, frame.Inbox{Tag: 256, Multiple: true}},
+		{"qos-ok", 11, "", frame.QosOK, frame.Inbox{}},
 		{"nack", 120, "\x00\x00\x00\x00\x00\x00\x00\x02\x02", frame.Nack, frame.Inbox{Tag: 2}},
 	}
 	for _, tt := range tests {
@@ -228,7 +233,7 @@ func TestMalformed(t *testing.T) {
 		"heartbeat":                  {{8, ""}},
 		"unknown type":               {{4, ""}},
 		"method without a number":    {{frame.Method, "\x00\x3c"}},
-		"unknown method":             {{frame.Method, "\x00\x3c\x00\x0b"}},
+		"unknown method":             {{frame.Method, "\x00\x3c\x00\x0c"}},
 		"delivery cut short":         {{frame.Method, string(routing[:len(routing)-1])}},
 		"ack cut short":              {{frame.Method, "\x00\x3c\x00\x50\x00\x00"}},
 		"header cut short":           {delivery, {frame.Header, "\x00\x3c\x00\x00\x00"}},

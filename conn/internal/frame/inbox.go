@@ -13,6 +13,7 @@ const (
 	Return                // Code, Reason and the message
 	Ack                   // Tag and Multiple
 	Nack                  // the same
+	QosOK                 // nothing
 )
 
 // An Inbox puts together what the broker sends on one channel. What it holds is valid until the next frame, except for
@@ -35,7 +36,7 @@ type Inbox struct {
 
 // Known reports whether a method is one that an inbox takes.
 func Known(id ID) bool {
-	return id == BasicDeliver || id == BasicReturn || id == BasicAck || id == BasicNack
+	return id == BasicDeliver || id == BasicReturn || id == BasicAck || id == BasicNack || id == BasicQosOK
 }
 
 // Next takes the next frame: a method that is Known, a header or a body.
@@ -72,6 +73,8 @@ func (b *Inbox) method(payload []byte) (event Event, err error) {
 		if event = Ack; id == BasicNack {
 			event = Nack
 		}
+	case BasicQosOK:
+		event = QosOK
 	default:
 		return None, ErrMalformed
 	}

@@ -75,6 +75,7 @@ var answers = map[frame.ID][]byte{
 	10<<16 | 40: method(0, 10, 41, "\x00"),                             // open: open-ok
 	20<<16 | 10: method(channel, 20, 11, "\x00\x00\x00\x00"),           // channel.open: open-ok
 	60<<16 | 20: method(channel, 60, 21, "\x01c"),                      // consume: consume-ok
+	60<<16 | 10: method(channel, 60, 11, ""),                           // qos: qos-ok
 	10<<16 | 50: method(0, 10, 51, ""),                                 // close: close-ok
 }
 
@@ -89,6 +90,9 @@ func (l *library) serve() {
 			return
 		}
 		payload, _ := frame.Payload(f)
+		if frame.MethodID(payload) == frame.BasicQos {
+			l.frames <- f // and the answer
+		}
 		if answer := answers[frame.MethodID(payload)]; f[0] == frame.Method && answer != nil {
 			l.broker.Write(answer)
 		} else if frame.ParseHead(f).Channel == channel {

@@ -71,6 +71,15 @@ func AppendNack(b []byte, channel uint16, tag uint64, requeue bool) []byte {
 	return finish(b, start)
 }
 
+// AppendQos appends a question that changes nothing on a channel without consumers. The answer, [QosOK], comes when the broker
+// has done what was written before.
+func AppendQos(b []byte, channel uint16) []byte {
+	b, start := begin(b, Method, channel)
+	b = binary.BigEndian.AppendUint32(b, uint32(BasicQos))
+	b = append(b, 0, 0, 0, 0, 0, 0, 0) // no bounds: of bytes, of messages, of this channel's consumers only
+	return finish(b, start)
+}
+
 // begin appends the head of a frame, with a size that finish sets.
 func begin(b []byte, typ uint8, channel uint16) (_ []byte, start int) {
 	start = len(b)
