@@ -5,16 +5,21 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 )
 
 func mute(ts *testscript.TestScript, neg bool, args []string) {
@@ -94,6 +99,26 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 	for deadline := time.Now().Add(patience); len(left()) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("left over: %q", left())
+		}
+	}
+}
+
+func swept(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: swept TEXT")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	node := testbroker.Node(ts.Value(testKey{}).(*testing.T))
+	for deadline := time.Now().Add(patience / 2); ; {
+		in, err := node.Inventory(ctx)
+		ts.Check(err)
+		queues := slices.Sorted(maps.Keys(in.Queues))
+		if !slices.ContainsFunc(queues, func(name string) bool { return strings.Contains(name, args[0]) }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("left over: %q", queues)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
@@ -38,6 +39,37 @@ func benchmarkClient(b *testing.B, m *conn.Manager, opts ...client.Option) *clie
 func report(b *testing.B, took []time.Duration) {
 	b.ReportMetric(float64(percentile(took, .5).Microseconds()), "p50-us")
 	b.ReportMetric(float64(percentile(took, .99).Microseconds()), "p99-us")
+}
+
+// BenchmarkCallInMemory is an echo of 16 bytes over a broker in memory: what all of client and server costs, and nothing of
+// AMQP.
+func BenchmarkCallInMemory(b *testing.B) {
+	broker := conntest.NewBroker()
+	defer broker.Close()
+	s, err := server.New(broker.Connector("server"), "bench", server.WithLogger(quiet))
+	if err != nil {
+		b.Fatal(err)
+	}
+	echo := rpc.Method[[]byte, []byte]{Service: "bench", Name: "echo", ContentType: rpc.ContentTypeBytes}
+	server.Handle(s, echo, func(_ context.Context, body []byte) ([]byte, error) { return body, nil })
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	<-s.Ready()
+	c, err := client.New(broker.Connector("client"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close(ctx)
+	body := make([]byte, 16)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Call(ctx, c, echo, body); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkCall is an echo of 16 bytes, with everything switched on, client and server in one process.

@@ -11,16 +11,18 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/report"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/load"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/rawloop"
 )
 
 // Config says what to measure. The command has checked it.
 type Config struct {
-	Command  string  // that asks for all this, to repeat it
-	URL      string  // of a broker; empty for a private one
-	Target   *Target // what to call; nil for a server of our own
-	Sides    []Side  // the first is compared with each of the others
+	Command  string         // that asks for all this, to repeat it
+	URL      string         // of a broker; empty for a private one
+	Target   *worker.Target // what to call; nil for a server of our own
+	Sides    []worker.Side  // the first is compared with each of the others
 	Modes    []string
 	Callers  []int
 	Sizes    []int
@@ -31,8 +33,20 @@ type Config struct {
 	InFlight int           // calls to be held in flight, after all else; 0 for none
 	Profiles string        // a folder for profiles; may be empty
 
-	Worker func() *exec.Cmd // a process that runs [Work]; its environment is set here
+	Worker func() *exec.Cmd // a process that runs [worker.Run]; its environment is set here
 	Show   func(Progress)   // is told how far it is; may be nil
+}
+
+// cells returns all combinations, those with the same mode and size together.
+func (c *Config) cells() (all []worker.Cell) {
+	for _, mode := range c.Modes {
+		for _, size := range c.Sizes {
+			for _, callers := range c.Callers {
+				all = append(all, worker.Cell{Mode: mode, Callers: callers, Size: size})
+			}
+		}
+	}
+	return all
 }
 
 // A Progress is how far a run is.
@@ -45,12 +59,12 @@ type Progress struct {
 type run struct {
 	Config
 	node   *chaos.Node // nil if the broker is not ours
-	report *Report
+	report *report.Report
 	done   int
 }
 
 // Run measures. If ctx ends, or something fails, the report has what has been measured until then. It is nil if nothing has.
-func Run(ctx context.Context, c Config) (_ *Report, err error) {
+func Run(ctx context.Context, c Config) (_ *report.Report, err error) {
 	r := &run{Config: c}
 	if c.URL == "" {
 		if r.node, err = chaos.StartNode(ctx); err != nil {
@@ -63,7 +77,10 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.report = newReport(c, broker)
+	r.report = &report.Report{
+		Command: c.Command, Machine: report.ThisMachine(), Broker: broker, Private: c.URL == "",
+		Sides: c.Sides, Rate: c.Rate, Seconds: c.Duration.Seconds(),
+	}
 	for _, cell := range c.cells() {
 		result, err := r.cell(ctx, cell)
 		if len(result.Rounds) > 0 {
@@ -84,7 +101,7 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 }
 
 // reported is what there is of a report that is not complete.
-func (r *run) reported() *Report {
+func (r *run) reported() *report.Report {
 	if len(r.report.Cells) == 0 {
 		return nil
 	}
@@ -107,8 +124,8 @@ func (r *run) show(format string, args ...any) {
 }
 
 // cell measures all sides in turns, in processes that live as long as the cell.
-func (r *run) cell(ctx context.Context, cell Cell) (CellResult, error) {
-	result := CellResult{Cell: cell, Workers: cell.workers()}
+func (r *run) cell(ctx context.Context, cell worker.Cell) (report.CellResult, error) {
+	result := report.CellResult{Cell: cell, Workers: cell.Workers()}
 	var pairs []*pair
 	defer func() {
 		for _, p := range pairs {
@@ -116,7 +133,7 @@ func (r *run) cell(ctx context.Context, cell Cell) (CellResult, error) {
 		}
 	}()
 	for _, side := range r.Sides {
-		p, err := r.start(ctx, Setup{Side: side, Cell: cell})
+		p, err := r.start(ctx, worker.Setup{Side: side, Cell: cell})
 		if err != nil {
 			return result, fmt.Errorf("%s: %w", side.Name, err)
 		}
@@ -142,9 +159,9 @@ func (r *run) cell(ctx context.Context, cell Cell) (CellResult, error) {
 }
 
 // round makes the load of a cell on one side after the other.
-func (r *run) round(ctx context.Context, cell Cell, pairs []*pair, d time.Duration) (Round, error) {
+func (r *run) round(ctx context.Context, cell worker.Cell, pairs []*pair, d time.Duration) (report.Round, error) {
 	l := load.Load{Callers: cell.Callers, Duration: d, Rate: r.Rate}
-	round := make(Round, 0, len(pairs))
+	round := make(report.Round, 0, len(pairs))
 	for _, p := range pairs {
 		r.show("%s: %s", cell, p.side.Name)
 		m, err := r.measure(ctx, p, l)
@@ -157,12 +174,12 @@ func (r *run) round(ctx context.Context, cell Cell, pairs []*pair, d time.Durati
 }
 
 // measure makes one load, and reads before and after it what the processes have used.
-func (r *run) measure(ctx context.Context, p *pair, l load.Load) (m Measurement, err error) {
+func (r *run) measure(ctx context.Context, p *pair, l load.Load) (m report.Measurement, err error) {
 	serverBefore, brokerBefore, err := r.usages(ctx, p)
 	if err != nil {
 		return m, err
 	}
-	var client Loaded
+	var client worker.Loaded
 	if err := p.client.call(ctx, "Client.Load", l, &client); err != nil {
 		return m, err
 	}
@@ -173,13 +190,13 @@ func (r *run) measure(ctx context.Context, p *pair, l load.Load) (m Measurement,
 	if err := client.Result.Unpack(); err != nil {
 		return m, err
 	}
-	return newMeasurement(&client.Result, client.Used, server.since(serverBefore), broker-brokerBefore), nil
+	return report.NewMeasurement(&client.Result, client.Used, server.Since(serverBefore), broker-brokerBefore), nil
 }
 
 // usages returns what the server and the broker have used so far, as far as they are ours.
-func (r *run) usages(ctx context.Context, p *pair) (server Usage, broker time.Duration, err error) {
+func (r *run) usages(ctx context.Context, p *pair) (server worker.Usage, broker time.Duration, err error) {
 	if p.server != nil {
-		if err := p.server.call(ctx, "Server.Usage", Nothing{}, &server); err != nil {
+		if err := p.server.call(ctx, "Server.Usage", worker.Nothing{}, &server); err != nil {
 			return server, 0, err
 		}
 	}

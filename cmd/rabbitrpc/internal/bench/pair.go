@@ -8,17 +8,19 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
 )
 
 // A pair is the client and the server of a side.
 type pair struct {
-	side           Side
+	side           worker.Side
 	client, server *process // no server if somebody else's is called
-	connected      Connected
+	connected      worker.Connected
 }
 
 // start starts the processes of a side, and returns once the first call was answered, unless calls are to be held.
-func (r *run) start(ctx context.Context, s Setup) (_ *pair, err error) {
+func (r *run) start(ctx context.Context, s worker.Setup) (_ *pair, err error) {
 	s.Queue = "bench-" + uuid.NewString()[:8]
 	p := &pair{side: s.Side}
 	defer func() {
@@ -26,7 +28,7 @@ func (r *run) start(ctx context.Context, s Setup) (_ *pair, err error) {
 			p.end()
 		}
 	}()
-	if s.Side.Kind == KindOwn {
+	if s.Side.Kind == worker.Own {
 		s.Target = r.Target
 	}
 	if s.Target == nil {
@@ -34,7 +36,7 @@ func (r *run) start(ctx context.Context, s Setup) (_ *pair, err error) {
 			return nil, err
 		}
 		s.Profile = r.profile(&s, "server")
-		if err = p.server.call(ctx, "Server.Serve", s, &Nothing{}); err != nil {
+		if err = p.server.call(ctx, "Server.Serve", s, &worker.Nothing{}); err != nil {
 			return nil, err
 		}
 	}
@@ -48,9 +50,9 @@ func (r *run) start(ctx context.Context, s Setup) (_ *pair, err error) {
 	return p, nil
 }
 
-func (r *run) launch(side Side) (*process, error) {
+func (r *run) launch(side worker.Side) (*process, error) {
 	url := r.URL
-	if side.Kind != KindOwn {
+	if side.Kind != worker.Own {
 		url = first(url)
 	}
 	cmd := r.Worker()
@@ -63,7 +65,7 @@ func (r *run) launch(side Side) (*process, error) {
 }
 
 // profile returns the beginning of the names of a process's profiles, empty if there are to be none.
-func (r *run) profile(s *Setup, role string) string {
+func (r *run) profile(s *worker.Setup, role string) string {
 	if r.Profiles == "" || s.Hold {
 		return ""
 	}
@@ -74,10 +76,10 @@ func (r *run) profile(s *Setup, role string) string {
 
 // finish ends the work of a pair in good order.
 func (p *pair) finish(ctx context.Context) error {
-	if err := p.client.call(ctx, "Client.Finish", Nothing{}, &Nothing{}); err != nil || p.server == nil {
+	if err := p.client.call(ctx, "Client.Finish", worker.Nothing{}, &worker.Nothing{}); err != nil || p.server == nil {
 		return err
 	}
-	return p.server.call(ctx, "Server.Finish", Nothing{}, &Nothing{})
+	return p.server.call(ctx, "Server.Finish", worker.Nothing{}, &worker.Nothing{})
 }
 
 // end ends the processes of a pair, whatever they do.

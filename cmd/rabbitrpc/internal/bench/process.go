@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/rpc"
@@ -9,10 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"time"
-)
 
-// closeLimit is how long the processes may take to end in good order.
-const closeLimit = 5 * time.Second
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
+)
 
 // A process is a client or a server. It ends with this one, even if that is killed: its standard input is a pipe that only
 // this process holds open.
@@ -43,15 +43,16 @@ type pipes struct {
 	io.WriteCloser
 }
 
-// call asks the process for something, and waits for its answer, until ctx ends.
+// call asks the process for something, and waits for its answer, until ctx ends. An error of the process is what it says.
 func (p *process) call(ctx context.Context, method string, args, answer any) error {
 	call := p.ask.Go(method, args, answer, make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
-		if call.Error != nil {
-			return fmt.Errorf("%s: %w", method, call.Error)
+		var said rpc.ServerError
+		if call.Error != nil && !errors.As(call.Error, &said) {
+			return fmt.Errorf("%s: the process has ended: %w", method, call.Error)
 		}
-		return nil
+		return call.Error
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -60,7 +61,7 @@ func (p *process) call(ctx context.Context, method string, args, answer any) err
 // end ends the process, at once if it does not come to its end by itself, and waits until it is gone.
 func (p *process) end() {
 	p.pipe.Close()
-	late := time.AfterFunc(closeLimit, func() { p.cmd.Process.Kill() })
+	late := time.AfterFunc(worker.CloseLimit, func() { p.cmd.Process.Kill() })
 	defer late.Stop()
 	p.cmd.Wait() // how it ended does not matter any more
 }

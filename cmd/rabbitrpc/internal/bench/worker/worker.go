@@ -1,4 +1,5 @@
-package bench
+// Package worker is the processes that take part in a benchmark: the clients and the servers of its sides.
+package worker
 
 import (
 	"context"
@@ -11,10 +12,12 @@ import (
 	"syscall"
 )
 
-// Work is a process that is a client or a server of the benchmark, as the one that has started it asks on standard input. It
+// Run is a process that is a client or a server of the benchmark, as the one that has started it asks on standard input. It
 // returns when that closes its end, or is gone.
-func Work(ctx context.Context, url string, log *slog.Logger) error {
-	signal.Ignore(syscall.SIGINT) // a terminal sends Ctrl-C to all its processes; the one that measures decides
+func Run(ctx context.Context, url string, log *slog.Logger) error {
+	// A terminal sends Ctrl-C to all its processes; the one that measures decides. If that is killed, an answer to it must not
+	// end this one before its queues are deleted.
+	signal.Ignore(syscall.SIGINT, syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := worker{ctx, url, log}

@@ -1,4 +1,4 @@
-package bench
+package worker
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 
 // Kinds of a side.
 const (
-	KindOwn     = "self" // this program, as it is or with another environment
-	KindRaw     = "raw"
-	KindRawSafe = "raw-safe"
+	Own     = "self" // this program, as it is or with another environment
+	Raw     = "raw"
+	RawSafe = "raw-safe"
 )
 
 // A Side is one of those that are compared.
@@ -24,11 +24,11 @@ type Side struct {
 func ParseSide(text string) (Side, error) {
 	kind, env, more := strings.Cut(text, ":")
 	switch {
-	case !more && (kind == KindRaw || kind == KindRawSafe):
+	case !more && (kind == Raw || kind == RawSafe):
 		return Side{Name: kind, Kind: kind}, nil
-	case more && kind == KindOwn:
+	case more && kind == Own:
 		vars, err := ParseEnv(env)
-		return Side{Name: env, Kind: KindOwn, Env: vars}, err
+		return Side{Name: env, Kind: Own, Env: vars}, err
 	}
 	return Side{}, fmt.Errorf("compare with raw, raw-safe or self:NAME=VALUE, not with %q", text)
 }
@@ -46,14 +46,14 @@ func ParseEnv(text string) ([]string, error) {
 
 // Modes in which our client makes calls.
 const (
-	ModeDirect  = "direct"
-	ModeQueued  = "queued"
-	ModeDurable = "durable"
-	ModePlain   = "plain"
+	Direct  = "direct"
+	Queued  = "queued"
+	Durable = "durable"
+	Plain   = "plain"
 )
 
 // Modes are all modes.
-var Modes = []string{ModeDirect, ModeQueued, ModeDurable, ModePlain}
+var Modes = []string{Direct, Queued, Durable, Plain}
 
 // A Cell is one combination of what is varied: each side is measured in it.
 type Cell struct {
@@ -62,29 +62,17 @@ type Cell struct {
 	Size    int    `json:"size"` // bytes of the body, each way
 }
 
-// workers returns how many workers a server has. There is one for each call, or a direct request would find none free and
-// come back; in queued mode half of them have to wait in the queue.
-func (c Cell) workers() int {
-	n := c.Callers
-	if c.Mode == ModeQueued {
-		n /= 2
+// Workers returns how many workers a server has: two for each caller, since a caller makes its next call before its last is
+// acknowledged, and a direct request that finds no room comes back. In queued mode half of the requests have to wait.
+func (c Cell) Workers() int {
+	n := 2 * c.Callers
+	if c.Mode == Queued {
+		n = c.Callers / 2
 	}
 	return min(max(n, 1), maxWorkers)
 }
 
 const maxWorkers = 10_000 // of a server
-
-// cells returns all combinations, those with the same mode and size together.
-func (c *Config) cells() (all []Cell) {
-	for _, mode := range c.Modes {
-		for _, size := range c.Sizes {
-			for _, callers := range c.Callers {
-				all = append(all, Cell{mode, callers, size})
-			}
-		}
-	}
-	return all
-}
 
 // A Setup tells a process which part it has.
 type Setup struct {
@@ -102,17 +90,27 @@ type Target struct {
 	Body            []byte // JSON
 }
 
-// timeout is for a call of ours; the raw loop has none.
+// timeout is for each call of ours.
 func (s *Setup) timeout() time.Duration {
 	if s.Hold {
-		return holdTimeout
+		return HoldTimeout
 	}
 	return callTimeout
 }
 
 const callTimeout = 30 * time.Second
 
+// HoldTimeout is for each call that is held.
+const HoldTimeout = 10 * time.Minute
+
+// CloseLimit is how long a worker may take to end in good order.
+const CloseLimit = 5 * time.Second
+
 // String names the cell for people.
 func (c Cell) String() string {
-	return fmt.Sprintf("%s, %d callers, %d bytes", c.Mode, c.Callers, c.Size)
+	noun := "callers"
+	if c.Callers == 1 {
+		noun = "caller"
+	}
+	return fmt.Sprintf("%s, %d %s, %d bytes", c.Mode, c.Callers, noun, c.Size)
 }

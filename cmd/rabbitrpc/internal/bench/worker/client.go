@@ -1,10 +1,11 @@
-package bench
+package worker
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/load"
@@ -26,10 +27,13 @@ type clientWorker struct {
 // Connected is what a client takes before its first call.
 type Connected struct{ Before, Idle Memory }
 
+// settleFor lets what set up the client and its first call come to its end.
+const settleFor = 100 * time.Millisecond
+
 // Connect makes the client, and one call.
 func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 	c.Before = ownMemory()
-	if s.Side.Kind == KindOwn {
+	if s.Side.Kind == Own {
 		w.call, err = w.dial(&s)
 	} else {
 		w.call, err = w.dialRaw(&s)
@@ -38,10 +42,13 @@ func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 		return err
 	}
 	if !s.Hold { // or the call would not end
-		if err := w.call(w.ctx); err != nil {
+		ctx, cancel := context.WithTimeout(w.ctx, callTimeout)
+		defer cancel()
+		if err := w.call(ctx); err != nil {
 			return fmt.Errorf("first call: %w", err)
 		}
 	}
+	time.Sleep(settleFor)
 	c.Idle = ownMemory()
 	w.prof, err = startProfile(s.Profile)
 	return err
@@ -54,9 +61,9 @@ func (w *clientWorker) dial(s *Setup) (load.Call, error) {
 	}
 	opts := []client.Option{client.WithTimeout(s.timeout()), client.WithMaxInFlight(s.Cell.Callers)}
 	switch s.Cell.Mode {
-	case ModeDurable:
+	case Durable:
 		opts = append(opts, client.Durable())
-	case ModePlain:
+	case Plain:
 		opts = append(opts, client.WithQueue(s.Queue))
 	}
 	c, err := client.New(m, opts...)
@@ -80,7 +87,7 @@ func (w *clientWorker) dial(s *Setup) (load.Call, error) {
 }
 
 func (w *clientWorker) dialRaw(s *Setup) (load.Call, error) {
-	c, err := rawloop.Dial(w.url, s.Queue, s.Side.Kind == KindRawSafe)
+	c, err := rawloop.Dial(w.url, s.Queue, s.Side.Kind == RawSafe)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +112,13 @@ type Loaded struct {
 	Used   Usage
 }
 
-// Load makes the calls of a load.
+// Load makes the calls of a load. One that is lost has no time limit of its own in the raw loop.
 func (w *clientWorker) Load(l load.Load, out *Loaded) error {
+	ctx, cancel := context.WithTimeout(w.ctx, 2*l.Duration+callTimeout)
+	defer cancel()
 	before := ownUsage()
-	r := l.Run(w.ctx, w.call)
-	*out = Loaded{*r, ownUsage().since(before)}
+	r := l.Run(ctx, w.call)
+	*out = Loaded{*r, ownUsage().Since(before)}
 	return out.Result.Pack()
 }
 

@@ -1,4 +1,4 @@
-package bench
+package worker
 
 import (
 	"runtime"
@@ -12,7 +12,8 @@ type Usage struct {
 	Bytes  uint64        // of them
 }
 
-func (u Usage) since(before Usage) Usage {
+// Since returns what was used in between.
+func (u Usage) Since(before Usage) Usage {
 	return Usage{u.CPU - before.CPU, u.Allocs - before.Allocs, u.Bytes - before.Bytes}
 }
 

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"fmt"
@@ -60,20 +60,18 @@ func (r *Report) Text(w io.Writer) error {
 	m := r.Machine
 	fmt.Fprintf(&b, "%s\n", r.Command)
 	fmt.Fprintf(&b, "%s, %d processors, %s, %s, %s; load before: %s\n", m.CPU, m.Processors, m.System, m.Go, r.Broker, m.Load)
-	for rest := r.Cells; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].Mode == rest[0].Mode && rest[n].Size == rest[0].Size {
-			n++
-		}
-		r.table(&b, rest[:n])
-		rest = rest[n:]
+	for _, cells := range r.groups() {
+		r.table(&b, cells)
 	}
 	r.holds(&b)
+	if r.Failed() > 0 || r.Incomplete {
+		b.WriteByte('\n')
+	}
 	for i := range r.Cells {
 		r.failures(&b, &r.Cells[i])
 	}
 	if r.Incomplete {
-		b.WriteString("\nIt was cut short: this is what was measured until then.\n")
+		b.WriteString("It was cut short: this is what was measured until then.\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -85,8 +83,12 @@ func (r *Report) table(b *strings.Builder, cells []CellResult) {
 	if r.Rate > 0 {
 		loop = fmt.Sprintf("%v calls begin each second", r.Rate)
 	}
-	fmt.Fprintf(b, "\n%s, %d bytes each way, %s; medians of %d rounds of %v, ± half their range\n",
-		cells[0].Mode, cells[0].Size, loop, len(cells[0].Rounds), time.Duration(r.Seconds*float64(time.Second)))
+	rounds := "one round"
+	if n := len(cells[0].Rounds); n > 1 {
+		rounds = fmt.Sprintf("medians of %d rounds, ± half their range,", n)
+	}
+	fmt.Fprintf(b, "\n%s, %d bytes each way, %s; %s of %v\n",
+		cells[0].Mode, cells[0].Size, loop, rounds, time.Duration(r.Seconds*float64(time.Second)))
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	group := make([]string, len(columns))
 	group[firstCPU], group[firstAllocs] = "CPU, µs:", "allocs:"
@@ -149,10 +151,10 @@ func (r *Report) failures(b *strings.Builder, c *CellResult) {
 			}
 		}
 		if failed > 0 {
-			fmt.Fprintf(b, "\n%s, %s: %d of %d calls failed, one of them: %s\n", c.Cell, r.Sides[side].Name, failed, calls, failure)
+			fmt.Fprintf(b, "%s, %s: %d of %d calls failed, one of them: %s\n", c.Cell, r.Sides[side].Name, failed, calls, failure)
 		}
 		if missed > 0 {
-			fmt.Fprintf(b, "\n%s, %s: %d of %d calls could not begin in twice their time: it cannot do that rate\n",
+			fmt.Fprintf(b, "%s, %s: %d of %d calls could not begin in twice their time: it cannot do that rate\n",
 				c.Cell, r.Sides[side].Name, missed, calls)
 		}
 	}

@@ -1,30 +1,32 @@
-package bench
+// Package report shows what was measured: as tables, as a drawing, as JSON.
+package report
 
 import (
 	"slices"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/load"
 )
 
 // A Report is all that has been measured. Times are microseconds, as their names say.
 type Report struct {
-	Command string       `json:"command"`
-	Machine Machine      `json:"machine"`
-	Broker  string       `json:"broker"`
-	Private bool         `json:"private_broker"`
-	Sides   []Side       `json:"sides"`
-	Rate    float64      `json:"rate,omitempty"` // calls offered each second; 0 for a closed loop
-	Seconds float64      `json:"seconds"`        // of a round
-	Cells   []CellResult `json:"cells"`
-	Holds   []Hold       `json:"in_flight,omitempty"`
+	Command string        `json:"command"`
+	Machine Machine       `json:"machine"`
+	Broker  string        `json:"broker"`
+	Private bool          `json:"private_broker"`
+	Sides   []worker.Side `json:"sides"`
+	Rate    float64       `json:"rate,omitempty"` // calls offered each second; 0 for a closed loop
+	Seconds float64       `json:"seconds"`        // of a round
+	Cells   []CellResult  `json:"cells"`
+	Holds   []Hold        `json:"in_flight,omitempty"`
 
 	Incomplete bool `json:"incomplete,omitempty"` // it was stopped, or failed
 }
 
 // A CellResult is what was measured in a cell.
 type CellResult struct {
-	Cell
+	worker.Cell
 	Workers    int     `json:"workers"`
 	Goroutines []int   `json:"goroutines"` // of an idle client of each side
 	Rounds     []Round `json:"rounds"`
@@ -59,7 +61,8 @@ type Measurement struct {
 	ServerBytes  float64 `json:"server_bytes"`
 }
 
-func newMeasurement(r *load.Result, client, server Usage, broker time.Duration) Measurement {
+// NewMeasurement makes one of what a load came to, and of what client, server and broker have used for it.
+func NewMeasurement(r *load.Result, client, server worker.Usage, broker time.Duration) Measurement {
 	m := Measurement{
 		Calls: r.OK(), Failed: r.Failed, Missed: r.Missed, Failure: r.Failure,
 		Seconds: r.Elapsed.Seconds(), Rate: r.PerSecond(),
@@ -74,6 +77,19 @@ func newMeasurement(r *load.Result, client, server Usage, broker time.Duration) 
 }
 
 func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// groups returns the cells of each mode and size.
+func (r *Report) groups() (all [][]CellResult) {
+	for rest := r.Cells; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Mode == rest[0].Mode && rest[n].Size == rest[0].Size {
+			n++
+		}
+		all = append(all, rest[:n])
+		rest = rest[n:]
+	}
+	return all
+}
 
 // A Figure is a number of a measurement.
 type Figure func(*Measurement) float64
@@ -116,6 +132,15 @@ func median(v []float64) float64 {
 	}
 	v = slices.Sorted(slices.Values(v))
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// A Hold is what calls take that are in flight, and a client that has none.
+type Hold struct {
+	Side       string  `json:"side"`
+	Calls      int     `json:"calls"`
+	Heap       float64 `json:"heap_bytes"`      // of the client, for each call
+	Stacks     float64 `json:"stack_bytes"`     // the same, of which most is the caller's own
+	Goroutines int     `json:"idle_goroutines"` // of a client without calls
 }
 
 // Failed returns how many calls were not answered, in all rounds of all sides.

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"os"
@@ -15,7 +15,8 @@ type Machine struct {
 	Load       string `json:"load"` // average of the last minute, before the first round; empty if it is not known
 }
 
-func thisMachine() Machine {
+// ThisMachine returns what there is to know of this one.
+func ThisMachine() Machine {
 	m := Machine{Processors: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
 	info, _ := os.ReadFile("/proc/cpuinfo") // other systems don't have it
 	for line := range strings.Lines(string(info)) {
@@ -27,11 +28,4 @@ func thisMachine() Machine {
 	load, _ := os.ReadFile("/proc/loadavg")
 	m.Load, _, _ = strings.Cut(string(load), " ")
 	return m
-}
-
-func newReport(c Config, broker string) *Report {
-	return &Report{
-		Command: c.Command, Machine: thisMachine(), Broker: broker, Private: c.URL == "",
-		Sides: c.Sides, Rate: c.Rate, Seconds: c.Duration.Seconds(),
-	}
 }

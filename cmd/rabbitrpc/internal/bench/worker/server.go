@@ -1,4 +1,4 @@
-package bench
+package worker
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (w *serverWorker) Serve(s Setup, _ *Nothing) (err error) {
 	if s.Hold {
 		w.hold = make(chan struct{})
 	}
-	if s.Side.Kind == KindOwn {
+	if s.Side.Kind == Own {
 		err = w.serve(&s)
 	} else {
 		err = w.serveRaw(&s)
@@ -54,9 +54,9 @@ func (w *serverWorker) serve(s *Setup) error {
 	if err != nil {
 		return err
 	}
-	opts := []server.Option{server.WithWorkers(s.Cell.workers()), server.WithLogger(w.log)}
+	opts := []server.Option{server.WithWorkers(s.Cell.Workers()), server.WithLogger(w.log)}
 	queues := []string{"rabbitrpc." + s.Queue}
-	if s.Cell.Mode == ModePlain {
+	if s.Cell.Mode == Plain {
 		opts = append(opts, server.WithQueue(s.Queue, method))
 		queues = append(queues, s.Queue)
 	}
@@ -94,7 +94,7 @@ func waiting(ctx context.Context, m *conn.Manager, queue string) (int, error) {
 
 // remove deletes queues, with all that is in them, and ends the connection.
 func remove(m *conn.Manager, queues []string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), CloseLimit)
 	defer cancel()
 	s, err := m.Session(ctx)
 	if err != nil {
@@ -109,7 +109,7 @@ func remove(m *conn.Manager, queues []string) error {
 }
 
 func (w *serverWorker) serveRaw(s *Setup) error {
-	srv, err := rawloop.Serve(w.url, s.Queue, s.Cell.workers(), s.Side.Kind == KindRawSafe, w.echo)
+	srv, err := rawloop.Serve(w.url, s.Queue, s.Cell.Workers(), s.Side.Kind == RawSafe, w.echo)
 	if err != nil {
 		return err
 	}
