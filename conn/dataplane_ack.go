@@ -10,6 +10,8 @@ import "github.com/rabbitrpc/rabbitrpc/conn/internal/frame"
 // It is guarded by outbox.mu.
 type acks struct {
 	channel     uint16
+	latest      uint64 // tag
+	gap         bool   // a tag was missing: what is not known here must not be acknowledged with others
 	first, last *received
 	due         []*received // to be acknowledged with the next write
 }
@@ -26,6 +28,10 @@ type received struct {
 func (r *received) settle(ack, requeue bool) error { return r.consumer.settle(r, ack, requeue) }
 
 func (a *acks) add(r *received) {
+	if r.tag != a.latest+1 {
+		a.gap = true
+	}
+	a.latest = r.tag
 	if r.prev = a.last; r.prev == nil {
 		a.first = r
 	} else {
@@ -59,7 +65,7 @@ func (a *acks) ack(r *received) bool {
 func (a *acks) append(b []byte) []byte {
 	var until uint64
 	together := 0
-	for r := a.first; r != nil && r.acked; r = a.first {
+	for r := a.first; r != nil && r.acked && !a.gap; r = a.first {
 		until = r.tag
 		together++
 		a.remove(r)

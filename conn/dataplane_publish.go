@@ -41,6 +41,7 @@ func (p *dataPublisher) open() error {
 		p.channels = append(p.channels, ch)
 		*l = c
 	}
+	p.fence.init(p.s, p.plain.id)
 	return p.channels[1].Confirm(false)
 }
 
@@ -61,7 +62,7 @@ func (p *dataPublisher) take(event frame.Event, in *frame.Inbox) {
 	case frame.Ack, frame.Nack:
 		p.confirms.settle(in.Tag, in.Multiple, event == frame.Ack)
 	case frame.QosOK:
-		p.fence.pass(&p.s.pub.line.outbox, p.plain.id)
+		p.fence.pass()
 	}
 }
 
@@ -87,7 +88,7 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 	switch {
 	case confirmed == nil:
 	case routed:
-		p.fence.add(confirmed, out, c.id)
+		p.fence.add(confirmed)
 	default:
 		p.confirms.add(confirmed)
 	}

@@ -186,6 +186,7 @@ func TestAcksAreGrouped(t *testing.T) {
 		{"some from the first on", []uint64{5, 1, 2}, nil, []string{"2 and before", "5"}, []uint64{3, 4, 6}},
 		{"after a nack", []uint64{2, 3}, []uint64{1}, []string{"3 and before"}, []uint64{4, 5, 6}},
 		{"around a nack", []uint64{1, 3}, []uint64{2}, []string{"3 and before"}, []uint64{4, 5, 6}},
+		{"a gap in the tags", []uint64{1, 2, 6}, []uint64{0}, []string{"1", "2", "6"}, []uint64{3, 4, 5}},
 	}
 	for _, tt := range tests {
 		a := acks{channel: 1}
@@ -195,6 +196,11 @@ func TestAcksAreGrouped(t *testing.T) {
 			a.add(all[tag+1])
 		}
 		for _, tag := range tt.nacks {
+			if tag == 0 { // stands for one that is missing
+				a.add(&received{tag: 8})
+				a.remove(a.last)
+				continue
+			}
 			a.remove(all[tag])
 		}
 		for i, tag := range tt.acks {
