@@ -54,18 +54,36 @@ func dialSession(ctx context.Context, e endpoint, o *options) (*session, error) 
 		if l.line != nil {
 			l.line.attach(s.die, l.conn.Config.Heartbeat)
 		}
-		closed := l.conn.NotifyClose(make(chan *amqp.Error, 1))
-		s.wg.Go(func() { s.watchLink(l, closed) })
 	}
+	pub := s.pub.conn.NotifyClose(make(chan *amqp.Error, 1))
+	sub := s.sub.conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocked := s.pub.conn.NotifyBlocked(make(chan amqp.Blocking, 1))
-	s.wg.Go(func() { s.watchBlocked(blocked) })
+	s.wg.Go(func() { s.watch(pub, sub, blocked) })
 	return s, nil
 }
 
-// watchLink ends the session with its connection. It closes the socket at once: the library gets to that only after it
-// has locked each channel, and a publish that is stuck in the socket holds such a lock.
-func (s *session) watchLink(l *link, closed <-chan *amqp.Error) {
-	err, ok := <-closed
+// watch follows what the library tells of the connections, until both are closed.
+func (s *session) watch(pub, sub <-chan *amqp.Error, blocked <-chan amqp.Blocking) {
+	for pub != nil || sub != nil || blocked != nil {
+		select {
+		case err, ok := <-pub:
+			s.lost(s.pub, err, ok)
+			pub = nil
+		case err, ok := <-sub:
+			s.lost(s.sub, err, ok)
+			sub = nil
+		case b, ok := <-blocked:
+			if !ok {
+				b.Active, blocked = false, nil // whoever waits is freed by the end of the session
+			}
+			s.setBlocked(b)
+		}
+	}
+}
+
+// lost ends the session with its connection. It closes the socket at once: the library gets to that only after it has
+// locked each channel, and a publish that is stuck in the socket holds such a lock.
+func (s *session) lost(l *link, err *amqp.Error, ok bool) {
 	l.sock.Conn.Close()
 	if ok {
 		s.die(fromLibrary(err))
@@ -74,17 +92,12 @@ func (s *session) watchLink(l *link, closed <-chan *amqp.Error) {
 	}
 }
 
-func (s *session) watchBlocked(blocked <-chan amqp.Blocking) {
-	for b := range blocked {
-		if old := s.block.Load(); b.Active && old == nil {
-			s.block.Store(&block{reason: b.Reason, over: make(chan struct{})})
-		} else if !b.Active && old != nil {
-			s.block.Store(nil)
-			close(old.over)
-		}
-	}
-	if b := s.block.Load(); b != nil { // the session is over
-		close(b.over)
+func (s *session) setBlocked(b amqp.Blocking) {
+	if old := s.block.Load(); b.Active && old == nil {
+		s.block.Store(&block{reason: b.Reason, over: make(chan struct{})})
+	} else if !b.Active && old != nil {
+		s.block.Store(nil)
+		close(old.over)
 	}
 }
 

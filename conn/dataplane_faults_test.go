@@ -2,6 +2,8 @@ package conn_test
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +15,38 @@ import (
 
 // both are the ways in which messages are written and read.
 var both = map[string][]conn.Option{"data plane": nil, "library": {conn.WithoutDataPlane()}}
+
+func TestSwitch(t *testing.T) {
+	for value, valid := range map[string]bool{"": true, "on": true, "off": true, "0": false} {
+		t.Setenv("RABBITRPC_DATAPLANE", value)
+		m, err := conn.Open(t.Context(), "amqp://localhost:1", quiet, conn.WithBackgroundDial())
+		if err == nil {
+			m.Close(t.Context())
+		}
+		if (err == nil) != valid || err != nil && !strings.Contains(err.Error(), "must be on or off") {
+			t.Errorf("%q: got %v", value, err)
+		}
+	}
+}
+
+// What a client has while nothing happens.
+func TestIdleGoroutines(t *testing.T) {
+	t.Setenv("RABBITRPC_DATAPLANE", "")
+	testbroker.URL(t)
+	before := runtime.NumGoroutine()
+	s := session(t, open(t, testbroker.URL(t)))
+	q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+	must(t, err)
+	publisher(t, s)
+	_, err = s.Consume(t.Context(), conn.Consume{Queue: q.Name, NoAck: true, Prompt: true}, func(*conn.Delivery) {})
+	must(t, err)
+	settled := after(func() {
+		for runtime.NumGoroutine()-before > 8 { // with this one
+			time.Sleep(time.Millisecond)
+		}
+	})
+	within(t, "fewer than 8 goroutines", 5*time.Second, settled)
+}
 
 // A connection that is lost in the middle of a frame costs its session, whichever frame that is: what the broker has
 // confirmed is delivered in this session or in the next.
