@@ -77,11 +77,10 @@ func TestReadsWhatTheLibraryWrites(t *testing.T) {
 		_, header, bodies := l.publish("e", "k", true, p)
 		var in frame.Inbox
 		routing, _ := frame.Payload(deliver("e", "k"))
-		event, err := in.Next(frame.Method, routing)
+		_, err := in.Next(frame.Method, routing)
 		check(t, err)
-		if event, err = in.Next(frame.Header, header); err != nil {
-			t.Fatal(err)
-		}
+		event, err := in.Next(frame.Header, header)
+		check(t, err)
 		for _, b := range bodies {
 			if event != frame.None {
 				t.Fatalf("%s: complete before the last frame", name)
@@ -197,11 +196,10 @@ func TestEvents(t *testing.T) {
 	payload, _ := frame.Payload(method(channel, 60, 50, "\x01\x38\x08NO_ROUTE\x01e\x01k"))
 	_, err := in.Next(frame.Method, payload)
 	check(t, err)
-	event, err := in.Next(frame.Header, []byte(strings.Repeat("\x00", 14)))
-	if err == nil {
+	if _, err := in.Next(frame.Header, []byte(strings.Repeat("\x00", 14))); err == nil {
 		t.Error("a header of no class was taken")
 	}
-	event, err = in.Next(frame.Header, []byte("\x00\x3c"+strings.Repeat("\x00", 12)))
+	event, err := in.Next(frame.Header, []byte("\x00\x3c"+strings.Repeat("\x00", 12)))
 	if err != nil || event != frame.Return || in.Code != 312 || in.Reason != "NO_ROUTE" || in.Exchange != "e" || in.Key != "k" {
 		t.Errorf("return: got event %d, %v, %+v", event, err, in)
 	}
