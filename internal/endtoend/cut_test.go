@@ -15,10 +15,7 @@ import (
 func TestCutAtEachByte(t *testing.T) {
 	t.Parallel()
 	m := open(t, testbroker.URL(t))
-	confirm, confirmBytes := "basic.qos-ok", 12 // see conn.Message.ConfirmRouted
-	if os.Getenv("RABBITRPC_DATAPLANE") == "off" {
-		confirm, confirmBytes = "basic.ack", ackBytes
-	}
+	confirm, confirmBytes := confirmOfReply()
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, tt := range []struct {
@@ -69,6 +66,14 @@ func TestCutAtEachByte(t *testing.T) {
 			})
 		})
 	}
+}
+
+// confirmOfReply is the method after which a server acknowledges a request, and how many bytes it has.
+func confirmOfReply() (method string, size int) {
+	if os.Getenv("RABBITRPC_DATAPLANE") == "off" {
+		return "basic.ack", ackBytes
+	}
+	return "basic.qos-ok", 12 // see conn.Message.ConfirmRouted
 }
 
 // ackBytes is how many bytes a basic.ack has.
