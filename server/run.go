@@ -220,7 +220,7 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 func (s *Server) consume(ctx context.Context, session conn.Session, publisher conn.Publisher,
 	sources map[string]*wire.Source, jobs chan *job) (consumers []conn.Consumer, err error) {
 	for queue, source := range sources {
-		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers}, func(d *conn.Delivery) {
+		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
 			select {
 			case jobs <- &job{delivery: d, session: session, publisher: publisher, source: source, received: time.Now()}:
 				select {
