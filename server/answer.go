@@ -70,10 +70,12 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 		s.stats.rejected.Add(1)
 		return s.encodeError(j, call, denied)
 	}
+	if call.Method == wire.Describe {
+		return s.describe(j, call)
+	}
 	if s.methods[call.Method] == nil {
 		s.stats.rejected.Add(1)
-		return s.encodeError(j, call, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, call.Method).
-			WithExecuted(rpc.ExecutedNo))
+		return s.encodeError(j, call, s.noMethod(call.Method))
 	}
 	s.stats.running.Add(1)
 	reply, err := s.safely(ctx, &call.Request, s.handler, "interceptor")

@@ -62,7 +62,13 @@ func (s *Server) Run(ctx context.Context) error {
 	for range s.opts.workers {
 		workers.Go(func() { s.work(handling, jobs) })
 	}
+	shown, hide := context.WithCancel(handling) // while it drains, too
+	var discovery sync.WaitGroup
+	discovery.Go(func() { s.beDiscovered(shown) })
+	defer discovery.Wait()
+	defer hide()
 	err := s.serve(ctx, jobs)
+	s.draining.Store(true)
 	close(s.last)
 	giveBack(jobs)
 	return errors.Join(err, s.drain(&workers, stop))

@@ -26,6 +26,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,8 +46,11 @@ import (
 type Server struct {
 	conn    conn.Connector
 	service string
+	id      string    // of this instance
+	born    time.Time // when it was made
 	opts    options
 	methods map[string]rpc.Handler
+	schemas map[string]func() rpc.Description // of the methods whose types are known
 	handler rpc.Handler
 	stats   stats
 	direct  *direct
@@ -60,6 +64,7 @@ type Server struct {
 	parkedReturned atomic.Int64 // requests that did not get into the parked queue
 
 	started   atomic.Bool
+	draining  atomic.Bool
 	ready     chan struct{}
 	readyOnce sync.Once
 
@@ -103,8 +108,11 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	s := &Server{
 		conn:    c,
 		service: service,
+		id:      rand.Text(),
+		born:    time.Now(),
 		opts:    o,
 		methods: make(map[string]rpc.Handler),
+		schemas: make(map[string]func() rpc.Description),
 		ready:   make(chan struct{}),
 		gate:    newGate(),
 		last:    make(chan struct{}),
@@ -165,6 +173,7 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 		}
 		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
 	})
+	s.schemas[m.Name] = describes(m)
 }
 
 // undecodable is the error for a body that is not what the method takes, and no fault of this server's.

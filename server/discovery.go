@@ -1,0 +1,134 @@
+package server
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+)
+
+// Anybody may ask, and each question reaches all instances: what one costs must be little, and bounded.
+const (
+	questionRate  = 100             // a second, of 1 KiB at most; larger ones count as several
+	questionBurst = 100             // that are answered at once
+	questionsWait = 100             // in the queue, then the oldest go
+	questionTTL   = 2 * time.Second // in the queue
+
+	listenAgain  = 30 * time.Second // that it makes sure of its bindings, and tries again what was refused
+	listenSpread = 2 * time.Second  // over which instances come back after the broker did
+)
+
+// beDiscovered answers those who ask which instances there are, until ctx ends. It has sessions of its own: a message that
+// no AMQP library can read would reach all instances at once, and end the session that meets it. Whatever fails here, the
+// server goes on.
+func (s *Server) beDiscovered(ctx context.Context) {
+	if s.opts.hidden {
+		return
+	}
+	var refused bool
+	for {
+		if _, err := s.conn.Session(ctx); err != nil {
+			return // ctx has ended, or the connector is closed. Before there is a session there is nobody to dial, either
+		}
+		err := s.listen(ctx, func() { refused = false })
+		wait := rand.N(listenSpread)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, conn.ErrRefused):
+			if !refused {
+				refused = true
+				s.opts.log.Warn("this instance cannot be discovered: the broker refuses it a queue for that; it serves all the same",
+					"service", s.service, "err", err)
+			}
+			wait += listenAgain
+		}
+		sleep(ctx, wait)
+	}
+}
+
+// listen answers questions in one session, until that or ctx ends. It calls ready once it does.
+func (s *Server) listen(ctx context.Context, ready func()) error {
+	session, err := s.conn.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+		defer cancel()
+		session.Close(closing)
+	}()
+	publisher, err := session.OpenPublisher(ctx, nil)
+	if err != nil {
+		return err
+	}
+	queue := wire.InstanceQueue(s.service, crand.Text()) // a name of its own: one that a session has lost may be locked for a while
+	_, err = session.DeclareQueue(ctx, conn.Queue{Name: queue, Exclusive: true, AutoDelete: true, Args: map[string]any{
+		"x-max-length": int64(questionsWait), "x-message-ttl": questionTTL.Milliseconds(),
+	}})
+	if err != nil {
+		return err
+	}
+	if err := s.bindInstance(ctx, session, queue); err != nil {
+		return err
+	}
+	limit := rate.NewLimiter(questionRate, questionBurst)
+	// One at a time: what is over the rate waits in the queue, where it is bounded and soon gone.
+	_, err = session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: 1, Exclusive: true}, func(d *conn.Delivery) {
+		if limit.WaitN(ctx, min(questionBurst, 1+len(d.Body)>>10)) == nil {
+			s.answerQuestion(publisher, d)
+		}
+		d.Ack()
+	})
+	if err != nil {
+		return err
+	}
+	ready()
+	again := time.NewTicker(listenAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C: // a binding goes with its exchange
+			if err := s.bindInstance(ctx, session, queue); err != nil {
+				return err
+			}
+		case <-session.Done():
+			return session.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Server) bindInstance(ctx context.Context, session conn.Session, queue string) error {
+	if err := session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}); err != nil {
+		return err
+	}
+	for _, key := range []string{wire.AllKey, wire.DiscoveryKey(s.service)} {
+		if err := session.BindQueue(ctx, queue, wire.Exchange, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answerQuestion answers a question, if that can be done at once. Whoever gets no answer asks again.
+func (s *Server) answerQuestion(p conn.Publisher, d *conn.Delivery) {
+	call, err := wire.DecodeQuestion(&d.Message, s.service)
+	if err != nil {
+		return // all instances have it: not a word of it in as many logs
+	}
+	m, err := wire.EncodeAnswer(call, s.instance(call.Method))
+	if err != nil {
+		s.opts.log.Error("instance cannot say what it is", "service", s.service, "err", err)
+		return
+	}
+	m.UserID, m.Persistent = s.opts.user, false
+	p.Publish(m, nil)
+}
