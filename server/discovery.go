@@ -129,6 +129,6 @@ func (s *Server) answerQuestion(p conn.Publisher, d *conn.Delivery) {
 		s.opts.log.Error("instance cannot say what it is", "service", s.service, "err", err)
 		return
 	}
-	m.UserID, m.Persistent = s.opts.user, false
+	m.UserID, m.Mandatory, m.Persistent = s.opts.user, false, false
 	p.Publish(m, nil)
 }
