@@ -27,6 +27,7 @@ func newRoot() *cobra.Command {
 		Long:  rootHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc serve                 # in one terminal: the service math
   rabbitrpc call math fib 30      # in another: prints 832040
+  rabbitrpc services ls           # who serves what
   rabbitrpc demo                  # servers and a broker are killed, no call fails`,
 		Version: version(),
 		Args:    knownCommand,
@@ -38,7 +39,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newCall(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
+	root.AddCommand(newServe(), newCall(), newPing(), newServices(), newParked(), newDemo(), newDemoServer(), newChaos(), newVersion())
 	return root
 }
 

@@ -99,7 +99,7 @@ func TestUnreadableQuestion(t *testing.T) {
 // What each right is good for. A server that lacks one serves, and says once what it lacks; a client that may not ask does
 // not lose the session of its calls.
 func TestDiscoveryRights(t *testing.T) {
-	n := testbroker.OwnNode(t)
+	n := testbroker.Node(t)
 	ctl := func(args ...string) {
 		t.Helper()
 		_, err := n.Ctl(t.Context(), args...)
@@ -108,6 +108,7 @@ func TestDiscoveryRights(t *testing.T) {
 	as := func(user string, rights ...string) *conn.Manager {
 		t.Helper()
 		ctl("add_user", user, "secret")
+		t.Cleanup(func() { n.Ctl(context.Background(), "delete_user", user) })
 		ctl(append([]string{"set_permissions", user}, rights...)...)
 		u, err := url.Parse(n.URL())
 		must(t, err)
@@ -139,7 +140,7 @@ func TestDiscoveryRights(t *testing.T) {
 	}
 	ctl("set_topic_permissions", "web", "rabbitrpc", "^call\\.", "")
 	c := newClient(t, web)
-	for range 3 { // of the instances the second one is found by calls, too
+	for range 3 {
 		got, err := call(t, c, method, 21)
 		if got != 42 || err != nil {
 			t.Errorf("got %d, %v", got, err)
