@@ -40,7 +40,7 @@ func (l latencies) object() map[string]float64 {
 	if l.TotalCount() == 0 {
 		return nil
 	}
-	all := map[string]float64{"min": float64(l.Min()) / 1000, "avg": l.Mean() / 1000, "max": float64(l.Max()) / 1000}
+	all := map[string]float64{"min": float64(l.Min()) / 1000, "avg": float64(int64(l.Mean())) / 1000, "max": float64(l.Max()) / 1000}
 	for _, q := range quantiles {
 		all[q.name] = float64(l.ValueAtPercentile(q.percent)) / 1000
 	}

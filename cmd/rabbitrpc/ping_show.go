@@ -104,8 +104,7 @@ func (p *pinger) end() error {
 			"service": p.service, "asked": p.asked, "unanswered": p.missed, "answers": p.answers, "instances": all, "ms": p.all.object(),
 		}})
 	}
-	fmt.Fprintf(p.out, "\n%s: asked %d times, %d without an answer; %d answers of %d instances\n",
-		p.service, p.asked, p.missed, p.answers, len(p.names))
+	fmt.Fprintf(p.out, "\n%s: pings %d, unanswered %d, answers %d, instances %d\n", p.service, p.asked, p.missed, p.answers, len(p.names))
 	if p.answers > 0 {
 		fmt.Fprintln(p.out, p.all)
 	}

@@ -21,6 +21,7 @@ import (
 //	says PATTERN                 wait until it prints a line like that
 //	signal NAME                  send it INT, TERM or KILL
 //	ended CODE                   wait for its end; its output is in the files out and err
+//	instances N                  wait until so many servers can be discovered
 //	mute QUEUE                   be a server that takes requests and never answers
 //	listen                       take connections at $LATER, where none were taken before, for the broker
 //	park SERVICE ID METHOD FILE [CONTENT-TYPE]
@@ -46,7 +47,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
-			"mute": mute, "listen": listen, "gone": gone, "park": park, "user": user,
+			"mute": mute, "listen": listen, "gone": gone, "instances": instances, "park": park, "user": user,
 		},
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,20 @@ func mute(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	_, err = s.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true}, func(*conn.Delivery) {})
 	ts.Check(err)
+}
+
+func instances(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: instances N")
+	}
+	found := 0
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		ts.Exec("rabbitrpc", "services", "ls", "-o", "json")
+		if found = strings.Count(ts.ReadFile("stdout"), `"state":`); strconv.Itoa(found) == args[0] {
+			return
+		}
+	}
+	ts.Fatalf("%d instances, want %s", found, args[0])
 }
 
 func listen(ts *testscript.TestScript, neg bool, args []string) {
