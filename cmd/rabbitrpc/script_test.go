@@ -21,7 +21,8 @@ import (
 //	says PATTERN                 wait until it prints a line like that
 //	signal NAME                  send it INT, TERM or KILL
 //	ended CODE                   wait for its end; its output is in the files out and err
-//	instances N                  wait until so many servers can be discovered
+//	eventually COUNT PATTERN PROGRAM [ARG...]
+//	                             run it until it succeeds with so many lines like that
 //	mute QUEUE                   be a server that takes requests and never answers
 //	listen                       take connections at $LATER, where none were taken before, for the broker
 //	park SERVICE ID METHOD FILE [CONTENT-TYPE]
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
-			"mute": mute, "listen": listen, "gone": gone, "instances": instances, "park": park, "user": user,
+			"mute": mute, "listen": listen, "gone": gone, "eventually": eventually, "park": park, "user": user,
 		},
 	})
 }

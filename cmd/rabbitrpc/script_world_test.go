@@ -8,9 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,18 +36,21 @@ func mute(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-func instances(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: instances N")
+// eventually is for what takes its time on a machine that has much to do: to come, or to be heard of in half a second.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: eventually COUNT PATTERN PROGRAM [ARG...]")
 	}
-	found := 0
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		ts.Exec("rabbitrpc", "services", "ls", "-o", "json")
-		if found = strings.Count(ts.ReadFile("stdout"), `"state":`); strconv.Itoa(found) == args[0] {
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	for end := time.Now().Add(patience); ; {
+		err := ts.Exec(args[2], args[3:]...)
+		if found := len(pattern.FindAllString(ts.ReadFile("stdout"), -1)); err == nil && strconv.Itoa(found) == args[0] {
 			return
 		}
+		if time.Now().After(end) {
+			ts.Fatalf("not %s times %s, in the end: %v", args[0], args[1], err)
+		}
 	}
-	ts.Fatalf("%d instances, want %s", found, args[0])
 }
 
 func listen(ts *testscript.TestScript, neg bool, args []string) {
