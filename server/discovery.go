@@ -20,8 +20,12 @@ const (
 	questionsWait = 100             // in the queue, then the oldest go
 	questionTTL   = 2 * time.Second // in the queue
 
-	listenAgain  = 30 * time.Second // that it makes sure of its bindings, and tries again what was refused
-	listenSpread = 2 * time.Second  // over which instances come back after the broker did
+	listenAgain = 30 * time.Second // that it makes sure of its bindings
+
+	// The most that an instance waits before it listens again, at random, so that not all come back at once after the broker did.
+	// It doubles with each failure.
+	listenFirst = 2 * time.Second
+	listenMost  = time.Minute
 )
 
 // beDiscovered answers those who ask which instances there are, until ctx ends. It has sessions of its own: a message that
@@ -31,25 +35,22 @@ func (s *Server) beDiscovered(ctx context.Context) {
 	if s.opts.hidden {
 		return
 	}
-	var refused bool
+	failures, said := 0, false
 	for {
 		if _, err := s.conn.Session(ctx); err != nil {
 			return // ctx has ended, or the connector is closed. Before there is a session there is nobody to dial, either
 		}
-		err := s.listen(ctx, func() { refused = false })
-		wait := rand.N(listenSpread)
-		switch {
-		case ctx.Err() != nil:
+		err := s.listen(ctx, func() { failures, said = 0, false })
+		if ctx.Err() != nil {
 			return
-		case errors.Is(err, conn.ErrRefused):
-			if !refused {
-				refused = true
-				s.opts.log.Warn("this instance cannot be discovered: the broker refuses it a queue for that; it serves all the same",
-					"service", s.service, "err", err)
-			}
-			wait += listenAgain
 		}
-		sleep(ctx, wait)
+		if errors.Is(err, conn.ErrRefused) && !said {
+			said = true
+			s.opts.log.Warn("this instance cannot be discovered: the broker refuses it a queue for that; it serves all the same",
+				"service", s.service, "err", err)
+		}
+		sleep(ctx, rand.N(min(listenFirst<<failures, listenMost)))
+		failures = min(failures+1, 10)
 	}
 }
 

@@ -26,7 +26,8 @@ const pingExits = `Exit codes:
   0       an instance has answered
   1       usage or configuration is wrong, or the command failed
   2       no connection with the broker
-  3       no instance has answered`
+  3       no instance has answered
+  130     stopped by Ctrl-C or SIGTERM before it was connected`
 
 // errNoInstance is the end of a command that nobody has answered.
 var errNoInstance = errors.New("no instance has answered")
@@ -130,7 +131,7 @@ func unanswered(ctx context.Context, d *client.Discovery, service string) error 
 	case looked == nil && q.Consumers == 0:
 		return &hintedError{err, fmt.Sprintf("nobody serves its queue, where %d requests wait: start a server", q.Messages)}
 	case looked == nil:
-		return &hintedError{err, fmt.Sprintf("%d servers take its calls, which are older, without discovery, or not allowed a queue for it", q.Consumers)}
+		return &hintedError{err, fmt.Sprintf("consumers of its queue: %d. They are older, without discovery, or not allowed a queue for it", q.Consumers)}
 	}
 	return &hintedError{err, "check the name, or start a server"}
 }
