@@ -2,9 +2,9 @@ package server
 
 import (
 	"context"
-	crand "crypto/rand"
+	"crypto/rand"
 	"errors"
-	"math/rand/v2"
+	mrand "math/rand/v2"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -25,7 +25,7 @@ const (
 	// The most that an instance waits before it listens again, at random, so that not all come back at once after the broker did.
 	// It doubles with each failure.
 	listenFirst = 2 * time.Second
-	listenMost  = time.Minute
+	listenMost  = 15 * time.Second
 )
 
 // beDiscovered answers those who ask which instances there are, until ctx ends. It has sessions of its own: a message that
@@ -35,22 +35,14 @@ func (s *Server) beDiscovered(ctx context.Context) {
 	if s.opts.hidden {
 		return
 	}
-	failures, said := 0, false
-	for {
+	for failures := 0; ctx.Err() == nil; failures = min(failures+1, 10) {
 		if _, err := s.conn.Session(ctx); err != nil {
 			return // ctx has ended, or the connector is closed. Before there is a session there is nobody to dial, either
 		}
-		err := s.listen(ctx, func() { failures, said = 0, false })
-		if ctx.Err() != nil {
-			return
+		if err := s.listen(ctx, func() { failures = 0 }); err != nil && ctx.Err() == nil {
+			s.opts.log.Debug("not listening for questions", "service", s.service, "err", err)
 		}
-		if errors.Is(err, conn.ErrRefused) && !said {
-			said = true
-			s.opts.log.Warn("this instance cannot be discovered: the broker refuses it a queue for that; it serves all the same",
-				"service", s.service, "err", err)
-		}
-		sleep(ctx, rand.N(min(listenFirst<<failures, listenMost)))
-		failures = min(failures+1, 10)
+		sleep(ctx, mrand.N(min(listenFirst<<failures, listenMost)))
 	}
 }
 
@@ -69,14 +61,8 @@ func (s *Server) listen(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	queue := wire.InstanceQueue(s.service, crand.Text()) // a name of its own: one that a session has lost may be locked for a while
-	_, err = session.DeclareQueue(ctx, conn.Queue{Name: queue, Exclusive: true, AutoDelete: true, Args: map[string]any{
-		"x-max-length": int64(questionsWait), "x-message-ttl": questionTTL.Milliseconds(),
-	}})
-	if err != nil {
-		return err
-	}
-	if err := s.bindInstance(ctx, session, queue); err != nil {
+	queue := wire.InstanceQueue(s.service, rand.Text()) // a name of its own: one that a session has lost may be locked for a while
+	if err := s.declareInstance(ctx, session, queue); err != nil {
 		return err
 	}
 	limit := rate.NewLimiter(questionRate, questionBurst)
@@ -91,18 +77,46 @@ func (s *Server) listen(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
-	again := time.NewTicker(listenAgain)
-	defer again.Stop()
+	for stays(ctx, session, listenAgain) { // a binding goes with its exchange
+		if err := s.bindInstance(ctx, session, queue); err != nil {
+			return err
+		}
+	}
+	return session.Err()
+}
+
+// stays lets d pass, and reports whether the session outlives it, and ctx.
+func stays(ctx context.Context, session conn.Session, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-session.Done():
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// declareInstance makes the queue for questions. It keeps asking a broker that refuses it, whose rights may change, and says
+// so once: the server serves all the same.
+func (s *Server) declareInstance(ctx context.Context, session conn.Session, queue string) error {
+	q := conn.Queue{Name: queue, Exclusive: true, AutoDelete: true, Args: map[string]any{
+		"x-max-length": int64(questionsWait), "x-message-ttl": questionTTL.Milliseconds(),
+	}}
 	for {
-		select {
-		case <-again.C: // a binding goes with its exchange
-			if err := s.bindInstance(ctx, session, queue); err != nil {
-				return err
-			}
-		case <-session.Done():
-			return session.Err()
-		case <-ctx.Done():
-			return nil
+		_, err := session.DeclareQueue(ctx, q)
+		if err == nil {
+			err = s.bindInstance(ctx, session, queue)
+		}
+		if !errors.Is(err, conn.ErrRefused) || session.Err() != nil {
+			return err
+		}
+		s.unheard.Do(func() {
+			s.opts.log.Warn("this instance cannot be discovered: the broker refuses it a queue for that", "service", s.service, "err", err)
+		})
+		if !stays(ctx, session, time.Second+mrand.N(listenMost)) {
+			return err
 		}
 	}
 }

@@ -68,8 +68,9 @@ type Server struct {
 	ready     chan struct{}
 	readyOnce sync.Once
 
-	outlets            outlets  // for answers whose session has ended
-	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
+	unheard            sync.Once // to say that it cannot be discovered
+	outlets            outlets   // for answers whose session has ended
+	unanswered, denied throttle  // of what strangers can cause: a flood of the one must not hide the other
 }
 
 // New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.
