@@ -70,6 +70,9 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 	call.Redelivered = j.delivery.Redelivered
 	ctx, cancel := context.WithDeadline(withJob(ctx, j), deadline)
 	defer cancel()
+	if call.Method == wire.Describe {
+		return s.describe(ctx, j, call)
+	}
 	reply, err := s.outcome(ctx, &call.Request)
 	s.ended(ctx, j, call, reply, err)
 	if err != nil {
@@ -86,7 +89,7 @@ func (s *Server) outcome(ctx context.Context, r *rpc.Request) (*rpc.Reply, *rpc.
 	}
 	if s.methods[r.Method] == nil {
 		s.stats.rejected.Add(1)
-		return nil, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, r.Method).WithExecuted(rpc.ExecutedNo)
+		return nil, s.noMethod(r.Method)
 	}
 	s.stats.running.Add(1)
 	reply, err := s.safely(ctx, r, s.handler, "interceptor")

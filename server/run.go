@@ -64,6 +64,11 @@ func (s *Server) Run(ctx context.Context) error {
 	for range s.opts.workers {
 		workers.Go(func() { s.work(handling, jobs) })
 	}
+	shown, hide := context.WithCancel(handling) // while it drains, too
+	var discovery sync.WaitGroup
+	discovery.Go(func() { s.beDiscovered(shown) })
+	defer discovery.Wait()
+	defer hide()
 	err := s.serve(ctx, jobs)
 	s.enter(Draining, nil)
 	defer s.enter(Stopped, nil)
