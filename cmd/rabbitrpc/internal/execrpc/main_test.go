@@ -78,6 +78,13 @@ var programs = map[string]func(args []string) int{
 		time.Sleep(time.Minute)
 		return 0
 	},
+	// deaf FILE: closes its input, and writes its number there then
+	"deaf": func(args []string) int {
+		os.Stdin.Close()
+		os.WriteFile(args[0], []byte(strconv.Itoa(os.Getpid())), 0o600)
+		time.Sleep(time.Minute)
+		return 0
+	},
 	"polite": func([]string) int { // ends with 0 when it is told to
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, syscall.SIGTERM)

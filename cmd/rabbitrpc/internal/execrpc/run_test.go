@@ -123,8 +123,12 @@ func TestDeadlineEndsTheGroup(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}()
+	start := time.Now()
 	_, err := u.Handle(ctx, &rpc.Request{})
 	check(t, err, rpc.Unavailable, "server stopped before the program was done", rpc.ExecutedUnknown, true)
+	if took := time.Since(start); took > patience {
+		t.Errorf("took %v: was the program killed, or did it end by itself?", took)
+	}
 	gone(t, file)
 }
 

@@ -178,6 +178,17 @@ func TestIdleWorkerDies(t *testing.T) {
 	}
 }
 
+// A request of which no part got to a worker was not executed.
+func TestWorkerDoesNotRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	u, _ := serve(t, func(c *execrpc.Config) { c.Pool = 1 }, "deaf", file)
+	for pid := []byte(nil); len(pid) == 0; time.Sleep(time.Millisecond) {
+		pid, _ = os.ReadFile(file)
+	}
+	_, err := u.Handle(within(t, patience), &rpc.Request{})
+	check(t, err, rpc.Unavailable, "worker ended before it read the request", rpc.ExecutedNo, false)
+}
+
 // A worker that speaks without being asked would answer the next request with it.
 func TestIdleWorkerSpeaks(t *testing.T) {
 	u, log := pool(t, 1)
