@@ -51,8 +51,8 @@ func newBreaker(service string, announce func(service, from, to string)) *breake
 // unreached tells the failures that trip the breaker: nobody there, no broker, no answer. What a server said never does,
 // nor does a call that had no time.
 func unreached(err error) bool {
-	var e *rpc.Error
-	if !errors.As(err, &e) || e.Remote {
+	e, ok := errors.AsType[*rpc.Error](err)
+	if !ok || e.Remote {
 		return false
 	}
 	return e.Code == rpc.Unavailable || e.Code == rpc.DeadlineExceeded && e.Executed == rpc.ExecutedUnknown
@@ -60,8 +60,8 @@ func unreached(err error) bool {
 
 // neutral tells the endings that say nothing of the service: canceled calls, and those that this side has refused.
 func neutral(err error) bool {
-	var e *rpc.Error
-	return errors.As(err, &e) && !e.Remote && !unreached(err)
+	e, ok := errors.AsType[*rpc.Error](err)
+	return ok && !e.Remote && !unreached(err)
 }
 
 func (b *breaker) failed(err error) {

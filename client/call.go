@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -38,7 +36,7 @@ func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
 	req.ID, req.Client, req.User, req.Attempt = o.id, c.opts.name, c.opts.user, 0
 	o.once = o.once || r.AtMostOnce
 	if req.ID == "" {
-		req.ID = uuid.NewString()
+		req.ID = c.ids.next()
 	}
 	if len(o.header) > 0 {
 		req.Header = make(rpc.Header, len(r.Header)+len(o.header))
@@ -199,7 +197,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 		return c.ended(ctx, false)
 	}
 	attempt := call.begin()
-	a.ReplyTo = l.replyTo
+	a.ReplyTo, a.Copy = l.replyTo, l.copy
 	deadline, _ := ctx.Deadline()
 	a.Timeout = time.Until(deadline)
 	var confirmed func(bool)

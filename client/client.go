@@ -46,6 +46,7 @@ type Client struct {
 	services *services
 	looks    singleflight.Group
 	stats    stats
+	ids      ids
 	life     context.Context // ends with Close
 	end      context.CancelFunc
 

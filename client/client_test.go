@@ -482,7 +482,7 @@ func TestFailedSetUpLeavesNothing(t *testing.T) {
 				return errors.New("no answer")
 			}}
 		})
-		r.serve(r.broker.Connector("server"), twice)
+		r.serve(r.broker.Connector("server"), twice, server.WithoutDiscovery())
 		r.mustCall(1)
 		if got := len(r.broker.Queues()); failures != 0 || got != 2 {
 			t.Errorf("%d queues, want 2: %+v", got, r.broker.Queues())
@@ -519,7 +519,7 @@ func TestStaleSession(t *testing.T) {
 				}
 			}}
 		})
-		r.serve(r.broker.Connector("server"), twice)
+		r.serve(r.broker.Connector("server"), twice, server.WithoutDiscovery())
 		var first sync.WaitGroup
 		first.Go(func() { r.mustCall(1) })
 		synctest.Wait()

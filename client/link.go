@@ -19,6 +19,7 @@ type link struct {
 	begun     atomic.Int64 // publishes
 	ended     atomic.Int64
 	replyTo   string
+	copy      any // see wire.Attempt.Copy
 	consumer  conn.Consumer
 
 	silent   bool  // nothing comes back: there has to be another; guarded by the client's mutex
@@ -140,11 +141,11 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 			l.session.DeleteQueue(context.WithoutCancel(ctx), q.Name) // the session may live on
 		}
 	}()
-	l.replyTo = q.Name
+	l.replyTo, l.copy = q.Name, wire.CopyTo(q.Name)
 	if l.publisher, err = l.session.OpenPublisher(ctx, c.onReturn); err != nil {
 		return err
 	}
-	l.consumer, err = l.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true}, c.onDelivery)
+	l.consumer, err = l.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true, Prompt: true}, c.onDelivery)
 	return err
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -122,7 +120,7 @@ func (c *Client) exchangePing(ctx context.Context, l *link, name string, mode wi
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ping, _ := c.pending.add(&rpc.Request{
-		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: uuid.NewString(), Client: c.opts.name,
+		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: c.ids.next(), Client: c.opts.name,
 	})
 	defer c.pending.remove(ping, false)
 	return c.exchange(ctx, l, ping, wire.Attempt{Mode: mode})

@@ -172,11 +172,13 @@ func With(ctx context.Context, opts ...CallOption) context.Context {
 
 // callOptions returns those of the client with those of ctx over them.
 func (c *Client) callOptions(ctx context.Context) callOptions {
+	opts, ok := ctx.Value(optionsKey{}).([]CallOption)
+	if !ok {
+		return c.opts.call
+	}
 	o := c.opts.call
-	if opts, ok := ctx.Value(optionsKey{}).([]CallOption); ok {
-		for _, opt := range opts {
-			opt(&o)
-		}
+	for _, opt := range opts {
+		opt(&o)
 	}
 	return o
 }

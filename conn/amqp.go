@@ -51,18 +51,39 @@ func dialSession(ctx context.Context, e endpoint, o *options) (*session, error) 
 		return nil, err
 	}
 	for _, l := range []*link{s.pub, s.sub} {
-		closed := l.conn.NotifyClose(make(chan *amqp.Error, 1))
-		s.wg.Go(func() { s.watchLink(l, closed) })
+		if l.line != nil {
+			l.line.attach(s.die, l.conn.Config.Heartbeat)
+		}
 	}
+	pub := s.pub.conn.NotifyClose(make(chan *amqp.Error, 1))
+	sub := s.sub.conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocked := s.pub.conn.NotifyBlocked(make(chan amqp.Blocking, 1))
-	s.wg.Go(func() { s.watchBlocked(blocked) })
+	s.wg.Go(func() { s.watch(pub, sub, blocked) })
 	return s, nil
 }
 
-// watchLink ends the session with its connection. It closes the socket at once: the library gets to that only after it
-// has locked each channel, and a publish that is stuck in the socket holds such a lock.
-func (s *session) watchLink(l *link, closed <-chan *amqp.Error) {
-	err, ok := <-closed
+// watch follows what the library tells of the connections, until both are closed.
+func (s *session) watch(pub, sub <-chan *amqp.Error, blocked <-chan amqp.Blocking) {
+	for pub != nil || sub != nil || blocked != nil {
+		select {
+		case err, ok := <-pub:
+			s.lost(s.pub, err, ok)
+			pub = nil
+		case err, ok := <-sub:
+			s.lost(s.sub, err, ok)
+			sub = nil
+		case b, ok := <-blocked:
+			if !ok {
+				b.Active, blocked = false, nil // whoever waits is freed by the end of the session
+			}
+			s.setBlocked(b)
+		}
+	}
+}
+
+// lost ends the session with its connection. It closes the socket at once: the library gets to that only after it has
+// locked each channel, and a publish that is stuck in the socket holds such a lock.
+func (s *session) lost(l *link, err *amqp.Error, ok bool) {
 	l.sock.Conn.Close()
 	if ok {
 		s.die(fromLibrary(err))
@@ -71,17 +92,12 @@ func (s *session) watchLink(l *link, closed <-chan *amqp.Error) {
 	}
 }
 
-func (s *session) watchBlocked(blocked <-chan amqp.Blocking) {
-	for b := range blocked {
-		if old := s.block.Load(); b.Active && old == nil {
-			s.block.Store(&block{reason: b.Reason, over: make(chan struct{})})
-		} else if !b.Active && old != nil {
-			s.block.Store(nil)
-			close(old.over)
-		}
-	}
-	if b := s.block.Load(); b != nil { // the session is over
-		close(b.over)
+func (s *session) setBlocked(b amqp.Blocking) {
+	if old := s.block.Load(); b.Active && old == nil {
+		s.block.Store(&block{reason: b.Reason, over: make(chan struct{})})
+	} else if !b.Active && old != nil {
+		s.block.Store(nil)
+		close(old.over)
 	}
 }
 
@@ -124,7 +140,15 @@ func (s *session) cut() {
 // wait waits for the goroutines of a session that is over. Only a callback of its user that blocks can outlast ctx.
 func (s *session) wait(ctx context.Context) {
 	ended := make(chan struct{})
-	go func() { s.wg.Wait(); close(ended) }()
+	go func() {
+		s.wg.Wait()
+		for _, l := range []*link{s.pub, s.sub} {
+			if l.line != nil {
+				l.line.wait()
+			}
+		}
+		close(ended)
+	}()
 	select {
 	case <-ended:
 	case <-ctx.Done():

@@ -27,6 +27,9 @@ func (s *session) Consume(ctx context.Context, c Consume, handle func(*Delivery)
 	if !c.NoAck && (c.Prefetch < 1 || c.Prefetch > 65535) {
 		return nil, fmt.Errorf("consume %s: prefetch must be 1 to 65535, got %d", c.Queue, c.Prefetch)
 	}
+	if s.sub.line != nil {
+		return s.consumeData(ctx, c, handle)
+	}
 	k := &consumer{s: s, ended: make(chan struct{})}
 	k.users.Store(1)
 	err := s.call(ctx, "consume "+c.Queue, func() error { return k.open(c, handle) }, func() {
@@ -40,7 +43,7 @@ func (s *session) Consume(ctx context.Context, c Consume, handle func(*Delivery)
 }
 
 func (k *consumer) open(c Consume, handle func(*Delivery)) (err error) {
-	if k.ch, err = k.s.sub.conn.Channel(); err != nil {
+	if k.ch, _, err = k.s.sub.channel(); err != nil {
 		return err
 	}
 	closed := k.ch.NotifyClose(make(chan *amqp.Error, 1))

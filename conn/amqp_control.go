@@ -39,7 +39,7 @@ func (s *session) do(ctx context.Context, op string, names []string, f func(ch *
 		defer func() { s.control.turn <- struct{}{} }()
 		c := &s.control
 		if c.ch == nil || c.ch.IsClosed() {
-			if c.ch, err = s.sub.conn.Channel(); err != nil {
+			if c.ch, _, err = s.sub.channel(); err != nil {
 				return err
 			}
 		}

@@ -26,6 +26,9 @@ func (s *session) OpenPublisher(ctx context.Context, onReturn func(*Return)) (Pu
 	if onReturn == nil {
 		onReturn = func(*Return) {}
 	}
+	if s.pub.line != nil {
+		return s.openDataPublisher(ctx, onReturn)
+	}
 	p := &publisher{s: s, onReturn: onReturn, waiting: make(map[uint64]func(bool)), early: make(map[uint64]bool)}
 	err := s.call(ctx, "open publisher", p.open, p.close)
 	if err != nil {
@@ -35,10 +38,10 @@ func (s *session) OpenPublisher(ctx context.Context, onReturn func(*Return)) (Pu
 }
 
 func (p *publisher) open() (err error) {
-	if p.plain, err = p.s.pub.conn.Channel(); err != nil {
+	if p.plain, _, err = p.s.pub.channel(); err != nil {
 		return err
 	}
-	if p.confirm, err = p.s.pub.conn.Channel(); err != nil {
+	if p.confirm, _, err = p.s.pub.channel(); err != nil {
 		return err
 	}
 	if err = p.confirm.Confirm(false); err != nil {
@@ -130,19 +133,27 @@ func (p *publisher) await(tag uint64, confirmed func(ok bool)) {
 	}
 }
 
-func (p *publisher) Publish(m *Message, confirmed func(ok bool)) error {
+// publishable reports why m cannot be published now, or never.
+func (s *session) publishable(m *Message) error {
 	size, err := m.check()
 	if err != nil {
 		return err
 	}
-	if limit := p.s.pub.conn.Config.FrameSize - 512; limit > 0 && size > limit {
+	if limit := s.pub.conn.Config.FrameSize - 512; limit > 0 && size > limit {
 		return fmt.Errorf("%w: properties and headers have %d bytes, the broker's frames hold %d", ErrInvalid, size, limit)
 	}
-	if b := p.s.block.Load(); b != nil {
+	if b := s.block.Load(); b != nil {
 		return fmt.Errorf("publish: %w: %s", ErrBlocked, b.reason)
 	}
-	if p.s.Err() != nil {
-		return p.s.closedErr("publish")
+	if s.Err() != nil {
+		return s.closedErr("publish")
+	}
+	return nil
+}
+
+func (p *publisher) Publish(m *Message, confirmed func(ok bool)) error {
+	if err := p.s.publishable(m); err != nil {
+		return err
 	}
 	ch := p.plain
 	if confirmed != nil {

@@ -9,7 +9,12 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, func(t *testing.T) (a, b conn.Connector) {
-		return open(t, testbroker.URL(t)), open(t, testbroker.URL(t))
-	})
+	t.Setenv("RABBITRPC_DATAPLANE", "") // whatever the rest of the run is for
+	for name, opts := range both {
+		t.Run(name, func(t *testing.T) {
+			conformance.Run(t, func(t *testing.T) (a, b conn.Connector) {
+				return open(t, testbroker.URL(t), opts...), open(t, testbroker.URL(t), opts...)
+			})
+		})
+	}
 }

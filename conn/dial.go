@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -60,6 +61,20 @@ func (s *socket) Read(b []byte) (int, error) {
 type link struct {
 	conn *amqp.Connection
 	sock *socket
+	line *line // nil without the data plane
+
+	opening sync.Mutex // held while a channel is opened
+}
+
+// channel opens a channel. The library keeps its number to itself, but the data plane sees it pass.
+func (l *link) channel() (_ *amqp.Channel, id uint16, err error) {
+	l.opening.Lock()
+	defer l.opening.Unlock()
+	ch, err := l.conn.Channel()
+	if l.line != nil {
+		id = l.line.lastOpened()
+	}
+	return ch, id, err
 }
 
 // dialLink opens a connection to e: TCP, TLS, AMQP. It returns in time whatever the peer does, or does not.
@@ -71,28 +86,40 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	}
 	start := time.Now()
 	var sock *socket
+	var shared *line
+	var identity *tls.Config // nil without TLS
 	unwatch := func() bool { return true }
 	config := amqp.Config{
 		Heartbeat: o.heartbeat,
-		Dial: func(network, addr string) (net.Conn, error) {
-			c, err := o.dial(ctx, network, addr)
+		FrameSize: frameMax,
+		Dial: func(network, _ string) (net.Conn, error) {
+			c, err := o.dial(ctx, network, hostPort(e.uri.Host, e.uri.Port))
 			if err != nil {
 				return nil, err
 			}
 			sock = &socket{Conn: c}
 			sock.timeout.Store(int64(handshakeTimeout))
 			unwatch = context.AfterFunc(ctx, func() { c.Close() })
-			return sock, c.SetDeadline(time.Now().Add(handshakeTimeout))
+			if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+				return nil, err
+			}
+			secured, err := secure(ctx, sock, identity)
+			if err != nil || o.library {
+				return secured, err
+			}
+			shared = newLine(secured)
+			return shared, nil
 		},
-		Properties: amqp.NewConnectionProperties(), // the library writes into both of these
+		Properties: amqp.NewConnectionProperties(), // the library writes into them
 	}
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
-	if err := o.identify(&config, &e.uri); err != nil {
+	var err error
+	if identity, err = o.identify(&config, &e.uri); err != nil {
 		return nil, err
 	}
-	c, err := amqp.DialConfig(e.url, config)
-	if !unwatch() && err == nil {
+	c, err := amqp.DialConfig(withoutTLS(e.url), config)
+	if !unwatch() && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -106,32 +133,31 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		// The library does this with each frame that it reads, but undoes it after the last one of the handshake.
 		sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
 	}
-	return &link{conn: c, sock: sock}, nil
+	return &link{conn: c, sock: sock, line: shared}, nil
 }
 
-// identify adds who we are, and whom we trust, as far as the URL does not say.
-func (o *options) identify(config *amqp.Config, u *amqp.URI) error {
+// identify adds who we are, as far as the URL does not say, and returns whom we trust: nil without TLS.
+func (o *options) identify(config *amqp.Config, u *amqp.URI) (*tls.Config, error) {
 	if o.login != nil {
 		user, password, err := o.login()
 		if err != nil {
-			return fmt.Errorf("read the credentials: %w", err)
+			return nil, fmt.Errorf("read the credentials: %w", err)
 		}
 		if user != "" {
 			config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
 		}
 	}
 	if u.Scheme != "amqps" {
-		return nil
+		return nil, nil
 	}
 	var given *tls.Config
 	var err error
 	if o.tls != nil {
 		if given, err = o.tls(); err != nil {
-			return fmt.Errorf("read the TLS configuration: %w", err)
+			return nil, fmt.Errorf("read the TLS configuration: %w", err)
 		}
 	}
-	config.TLSClientConfig, err = tlsConfig(u, given)
-	return err
+	return tlsConfig(u, given)
 }
 
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a

@@ -13,6 +13,11 @@ type Message struct {
 	Key       string
 	Mandatory bool // return it if no queue takes it
 
+	// ConfirmRouted lets the confirmation of a transient message say less, for much less of the broker's work: that it is on
+	// its way into its queues, and will be there before whatever is written after the confirmation takes effect. It is lost
+	// only if one of their nodes fails at that moment. That a queue refuses it may not be told.
+	ConfirmRouted bool
+
 	Persistent      bool // write it to disk where the queue is durable
 	ContentType     string
 	ContentEncoding string
@@ -118,13 +123,26 @@ type Delivery struct {
 	Message
 	Redelivered bool // an earlier delivery of it was not acknowledged
 
-	settle  func(ack, requeue bool) error
+	settler settler // nil: delivered without acknowledgement
 	settled atomic.Bool
 }
 
-// NewDelivery makes a delivery that settle answers for. It is for implementations of [Session].
+// A settler answers for a delivery, once.
+type settler interface {
+	settle(ack, requeue bool) error
+}
+
+type settlerFunc func(ack, requeue bool) error
+
+func (f settlerFunc) settle(ack, requeue bool) error { return f(ack, requeue) }
+
+// NewDelivery makes a delivery that settle answers for, or nobody if that is nil. It is for implementations of [Session].
 func NewDelivery(m Message, redelivered bool, settle func(ack, requeue bool) error) *Delivery {
-	return &Delivery{Message: m, Redelivered: redelivered, settle: settle}
+	d := &Delivery{Message: m, Redelivered: redelivered}
+	if settle != nil {
+		d.settler = settlerFunc(settle)
+	}
+	return d
 }
 
 // Ack tells the broker that the message is done with. A second Ack or Nack fails with [ErrSettled] and is not sent: the
@@ -138,10 +156,10 @@ func (d *Delivery) end(ack, requeue bool) error {
 	if d.settled.Swap(true) {
 		return ErrSettled
 	}
-	if d.settle == nil {
+	if d.settler == nil {
 		return nil // delivered without acknowledgement
 	}
-	return d.settle(ack, requeue)
+	return d.settler.settle(ack, requeue)
 }
 
 // A Return is a mandatory message that found no queue.

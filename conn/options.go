@@ -25,6 +25,7 @@ type options struct {
 	dial       DialFunc
 	background bool
 	hooks      []Hooks
+	library    bool // without the data plane
 }
 
 // A DialFunc opens a network connection to the broker at addr, a host and port. It must respect ctx.
@@ -38,6 +39,11 @@ func newOptions(opts []Option) (*options, error) {
 		minBackoff: 100 * time.Millisecond,
 		maxBackoff: 15 * time.Second,
 	}
+	on, err := dataPlaneByDefault()
+	if err != nil {
+		return nil, err
+	}
+	o.library = !on
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -100,3 +106,7 @@ func WithDialer(d DialFunc) Option { return func(o *options) { o.dial = d } }
 // WithBackgroundDial lets Open return before the first session is there, so that a program can start while its broker
 // is down.
 func WithBackgroundDial() Option { return func(o *options) { o.background = true } }
+
+// WithoutDataPlane has the AMQP library write and read messages, too: about half as many calls per second. It is for finding
+// out whether the data plane is at fault. The same for a whole program: the environment variable RABBITRPC_DATAPLANE=off.
+func WithoutDataPlane() Option { return func(o *options) { o.library = true } }

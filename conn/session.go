@@ -80,6 +80,7 @@ type Consume struct {
 	Prefetch  int  // deliveries outstanding at a time, 1 to 65535; not used with NoAck
 	NoAck     bool // deliveries are settled as they are sent
 	Exclusive bool // refuse other consumers
+	Prompt    bool // handle never blocks: it may run on the goroutine that reads, and all other consumers wait
 }
 
 // Exchange describes an exchange.

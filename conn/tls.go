@@ -2,6 +2,7 @@ package conn
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -82,7 +83,7 @@ func tlsError(err error, host string) error {
 		return &TLSError{"the broker does not speak it on this port", "use amqp://, or the port for amqps://, usually 5671", nil}
 	case errors.As(err, &op) && op.Op == "remote error":
 		return alertError(op.Error())
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return errHungUp
 	case strings.Contains(err.Error(), "tls: "):
 		return &TLSError{"the handshake does not succeed", "", err}
@@ -132,3 +133,25 @@ func alertError(text string) error {
 
 // tlsAlert is how a record begins with which a TLS server answers what is no TLS.
 const tlsAlert = 0x15
+
+// secure makes a TLS connection of c, unless config is nil. The library would do that above its Dial, where the data plane could
+// not read.
+func secure(ctx context.Context, c net.Conn, config *tls.Config) (net.Conn, error) {
+	if config == nil {
+		return c, nil
+	}
+	client := tls.Client(c, config)
+	if err := client.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return client, nil
+}
+
+// withoutTLS is the URL for a library that finds a connection with TLS made already. Its port may be another's: nobody reads it.
+func withoutTLS(url string) string {
+	if rest, ok := strings.CutPrefix(url, "amqps://"); ok {
+		return "amqp://" + rest
+	}
+	return url
+}

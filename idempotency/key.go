@@ -3,6 +3,7 @@ package idempotency
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -21,6 +22,21 @@ type Key struct {
 // KeyOf returns the key of the call that req is an attempt of.
 func KeyOf(req *rpc.Request) Key {
 	return Key{User: req.User, Client: req.Client, Service: req.Service, Method: req.Method, ID: req.ID}
+}
+
+// own returns a copy of the key that holds on to nothing else: a field may be a part of the message that it came with.
+func (k Key) own() Key {
+	var b strings.Builder
+	b.Grow(k.size())
+	fields := [...]*string{&k.User, &k.Client, &k.Service, &k.Method, &k.ID}
+	for _, field := range fields {
+		b.WriteString(*field)
+	}
+	all := b.String()
+	for _, field := range fields {
+		*field, all = all[:len(*field)], all[len(*field):]
+	}
+	return k
 }
 
 // size is the number of bytes in the key.

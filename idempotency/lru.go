@@ -91,7 +91,7 @@ func (l *LRU) begin(key Key, fingerprint Fingerprint) (Begun, error) {
 	e, hash := l.index.get(key)
 	switch {
 	case e == nil:
-		return l.claim(&entry{key: key, hash: hash, fingerprint: fingerprint}, now)
+		return l.claim(&entry{key: key.own(), hash: hash, fingerprint: fingerprint}, now)
 	case e.fingerprint != fingerprint:
 		l.stats.Mismatch++
 		return Begun{State: Mismatch}, nil

@@ -70,6 +70,9 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 	call.Redelivered = j.delivery.Redelivered
 	ctx, cancel := context.WithDeadline(withJob(ctx, j), deadline)
 	defer cancel()
+	if call.Method == wire.Describe {
+		return s.describe(ctx, j, call)
+	}
 	reply, err := s.outcome(ctx, &call.Request)
 	s.ended(ctx, j, call, reply, err)
 	if err != nil {
@@ -86,7 +89,7 @@ func (s *Server) outcome(ctx context.Context, r *rpc.Request) (*rpc.Reply, *rpc.
 	}
 	if s.methods[r.Method] == nil {
 		s.stats.rejected.Add(1)
-		return nil, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, r.Method).WithExecuted(rpc.ExecutedNo)
+		return nil, s.noMethod(r.Method)
 	}
 	s.stats.running.Add(1)
 	reply, err := s.safely(ctx, r, s.handler, "interceptor")
@@ -122,6 +125,7 @@ func (s *Server) encodeError(j *job, call *wire.Call, e *rpc.Error) *conn.Messag
 // certain.
 func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message) bool {
 	m.UserID = s.opts.user
+	m.ConfirmRouted = s.opts.quorum == 0 && !j.source.Plain // see publishConfirmed
 	if wire.KindOfReplyTo(call.ReplyTo) == wire.ReplyDirect {
 		if err := s.direct.publish(ctx, m); err != nil {
 			s.stats.unroutable.Add(1)
@@ -129,12 +133,12 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 		}
 		return true
 	}
-	err := j.publishConfirmed(ctx, m)
+	err := s.publishConfirmed(ctx, j, m)
 	if errors.Is(err, conn.ErrInvalid) {
 		s.opts.log.ErrorContext(ctx, "reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 		m = s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
-		m.UserID = s.opts.user
-		err = j.publishConfirmed(ctx, m)
+		m.UserID, m.ConfirmRouted = s.opts.user, s.opts.quorum == 0 && !j.source.Plain
+		err = s.publishConfirmed(ctx, j, m)
 	}
 	return err == nil || errors.Is(err, errUnconfirmed)
 }
@@ -166,26 +170,45 @@ var errUnconfirmed = errors.New("not confirmed by the broker in time")
 //
 // Replies and acknowledgements take different connections. Without the confirmation the broker may have the
 // acknowledgement and, of a server that is killed now, not the reply: nobody would ever send either again.
-func (j *job) publishConfirmed(ctx context.Context, m *conn.Message) error {
-	confirms := make(chan bool, 1)
-	if err := j.publish(ctx, m, func(ok bool) { confirms <- ok }); err != nil {
-		return err
+//
+// For a transient request of a classic queue it is enough that the reply was routed: what could lose it from then on loses
+// the request as well, or the caller its reply queue. Of a quorum queue the request would live on, acknowledged.
+func (s *Server) publishConfirmed(ctx context.Context, j *job, m *conn.Message) error {
+	w := s.waits.Get().(*confirmWait)
+	if err := j.publish(ctx, m, w.confirmed); err != nil {
+		return err // and not used again: it may have been published all the same
 	}
 	failpoint.Hit("published")
-	timeout := time.NewTimer(confirmTimeout)
-	defer timeout.Stop()
+	w.timeout.Reset(confirmTimeout)
+	defer w.timeout.Stop()
 	select {
-	case ok := <-confirms:
+	case ok := <-w.confirms:
+		s.waits.Put(w)
 		failpoint.Hit("confirmed")
 		if !ok {
 			return errUnconfirmed
 		}
 		return nil
-	case <-timeout.C:
+	case <-w.timeout.C:
 		return errUnconfirmed
 	case <-j.session.Done():
 		return j.session.Err()
 	}
+}
+
+// A confirmWait is what it takes to wait for one confirmation at a time. One whose confirmation may still come is not used
+// again.
+type confirmWait struct {
+	confirms  chan bool // buffered 1
+	confirmed func(ok bool)
+	timeout   *time.Timer
+}
+
+func newConfirmWait() any {
+	w := &confirmWait{confirms: make(chan bool, 1), timeout: time.NewTimer(confirmTimeout)}
+	w.timeout.Stop()
+	w.confirmed = func(ok bool) { w.confirms <- ok }
+	return w
 }
 
 // publish publishes a message, after the alarm if there is one.

@@ -50,7 +50,7 @@ func (s *Server) publishParked(ctx context.Context, j *job, m *conn.Message) err
 		return err
 	}
 	returned := s.parkedReturned.Load()
-	if err := j.publishConfirmed(ctx, m); err != nil {
+	if err := s.publishConfirmed(ctx, j, m); err != nil {
 		return err
 	}
 	if s.parkedReturned.Load() != returned { // what is returned is confirmed as well, and after that

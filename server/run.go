@@ -64,6 +64,11 @@ func (s *Server) Run(ctx context.Context) error {
 	for range s.opts.workers {
 		workers.Go(func() { s.work(handling, jobs) })
 	}
+	shown, hide := context.WithCancel(handling) // while it drains, too
+	var discovery sync.WaitGroup
+	discovery.Go(func() { s.beDiscovered(shown) })
+	defer discovery.Wait()
+	defer hide()
 	err := s.serve(ctx, jobs)
 	s.enter(Draining, nil)
 	defer s.enter(Stopped, nil)
@@ -220,7 +225,7 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 func (s *Server) consume(ctx context.Context, session conn.Session, publisher conn.Publisher,
 	sources map[string]*wire.Source, jobs chan *job) (consumers []conn.Consumer, err error) {
 	for queue, source := range sources {
-		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers}, func(d *conn.Delivery) {
+		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
 			select {
 			case jobs <- &job{delivery: d, session: session, publisher: publisher, source: source, received: time.Now()}:
 				select {

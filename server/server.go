@@ -26,6 +26,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,9 +46,12 @@ import (
 type Server struct {
 	conn     conn.Connector
 	service  string
+	id       string    // of this instance
+	born     time.Time // when it was made
 	opts     options
 	topology wire.Topology
 	methods  map[string]rpc.Handler
+	schemas  map[string]func() rpc.Description // of the methods whose types are known
 	handler  rpc.Handler
 	stats    stats
 	direct   *direct
@@ -57,6 +61,8 @@ type Server struct {
 	struck   int           // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64 // requests that workers are at
+	waits     sync.Pool    // of *confirmWait
+	watches   sync.Pool    // of *overdue
 
 	parkedReturned atomic.Int64 // requests that did not get into the parked queue
 
@@ -67,8 +73,9 @@ type Server struct {
 	stateMu sync.Mutex // guards state
 	state   State
 
-	outlets            outlets  // for answers whose session has ended
-	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
+	unheard            sync.Once // to say that it cannot be discovered
+	outlets            outlets   // for answers whose session has ended
+	unanswered, denied throttle  // of what strangers can cause: a flood of the one must not hide the other
 }
 
 // New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.
@@ -107,14 +114,18 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	s := &Server{
 		conn:     c,
 		service:  service,
+		id:       rand.Text(),
+		born:     time.Now(),
 		opts:     o,
 		topology: wire.NewTopology(service, o.quorum, o.maxQueue),
 		methods:  make(map[string]rpc.Handler),
+		schemas:  make(map[string]func() rpc.Description),
 		ready:    make(chan struct{}),
 		gate:     newGate(),
 		last:     make(chan struct{}),
 		state:    State{Since: time.Now()},
 	}
+	s.waits.New, s.watches.New = newConfirmWait, s.newOverdue
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor
 	if o.tenant > 0 {
@@ -171,6 +182,7 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 		}
 		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
 	})
+	s.schemas[m.Name] = describes(m)
 }
 
 // undecodable is the error for a body that is not what the method takes, and no fault of this server's.

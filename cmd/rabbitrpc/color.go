@@ -5,20 +5,28 @@ import (
 	"os"
 )
 
-// A color is the parameter of the escape sequence that sets it.
+// A color is the parameter of the escape sequence that sets it. What is said with colors is said with words, too.
 type color string
 
 const (
+	bold   color = "1"
 	red    color = "31"
 	green  color = "32"
 	yellow color = "33"
 )
 
-// paint colours a text for a terminal, unless NO_COLOR is set, to whatever: see https://no-color.org. What has no colour, and
-// what goes elsewhere, stays as it is.
-func paint(out io.Writer, c color, text string) string {
-	if c == "" || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(out) {
-		return text
+// A painter gives a text a color, or leaves it as it is.
+type painter func(c color, text string) string
+
+// painterFor paints what is for a terminal, unless NO_COLOR is set, to whatever: see https://no-color.org.
+func painterFor(out io.Writer) painter {
+	if !isTerminal(out) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return func(_ color, text string) string { return text }
 	}
-	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+	return func(c color, text string) string {
+		if c == "" {
+			return text
+		}
+		return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+	}
 }

@@ -21,10 +21,10 @@ func TestColoursAreForTerminals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("NO_COLOR", tt.noColor)
 			t.Setenv("TERM", tt.term)
-			if got := paint(terminal, green, "ok"); got != tt.want {
+			if got := painterFor(terminal)(green, "ok"); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			if got := paint(new(bytes.Buffer), green, "ok"); got != plain {
+			if got := painterFor(new(bytes.Buffer))(green, "ok"); got != plain {
 				t.Errorf("elsewhere: got %q, want %q", got, plain)
 			}
 		})

@@ -143,7 +143,7 @@ func checkWriter(out io.Writer, output string) func(doctor.Check) {
 			fmt.Fprintln(out, printable(target, ""))
 		}
 		pad := strings.Repeat(" ", len(doctor.Problem)-len(c.Status))
-		fmt.Fprintf(out, "  %s%s  %-14s  %s\n", paint(out, statusColor[c.Status], string(c.Status)), pad, c.Name, sentence(c.Text))
+		fmt.Fprintf(out, "  %s%s  %-14s  %s\n", painterFor(out)(statusColor[c.Status], string(c.Status)), pad, c.Name, sentence(c.Text))
 		if c.Cure != "" {
 			fmt.Fprintf(out, "           %-14s  -> %s\n", "", sentence(c.Cure))
 		}

@@ -53,7 +53,7 @@ func exitCode(err error) int {
 		return exitFound
 	case errors.Is(err, conn.ErrNotConnected):
 		return exitNoBroker
-	case errors.Is(err, client.ErrNoServer):
+	case errors.Is(err, client.ErrNoServer), errors.Is(err, errNoInstance):
 		return exitNoServer
 	case coded && e.Code == rpc.DeadlineExceeded:
 		return exitTimeout

@@ -99,7 +99,7 @@ func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) erro
 	defer closeWithin(time.Second, m.Close)
 	seen.opened(m)
 	caller, err := client.New(m, append(append(seen.client(), traces.client()...), client.WithName(c.Gateway.Name),
-		client.WithUser(c.Gateway.User), client.WithMaxBody(c.Gateway.MaxBody))...)
+		client.WithUser(c.Gateway.User), client.WithMaxBody(c.Gateway.MaxBody), client.WithMaxInFlight(c.Gateway.MaxConnections))...)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func newRoot() *cobra.Command {
 		Long:  rootHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc serve                 # in one terminal: the service math
   rabbitrpc call math fib 30      # in another: prints 832040
+  rabbitrpc services ls           # who serves what
   rabbitrpc demo                  # servers and a broker are killed, no call fails`,
 		Version: version(),
 		Args:    knownCommand,
@@ -40,8 +41,8 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
-		newServe(), newConfig(), newCall(), newGateway(), newParked(), newTopology(), newDoctor(), newDemo(), newDemoServer(), newBench(),
-		newBenchWorker(), newChaos(), newCompletion(), newMan(), newVersion(),
+		newServe(), newConfig(), newGateway(), newCall(), newPing(), newServices(), newParked(), newTopology(), newDoctor(), newDemo(),
+		newDemoServer(), newBench(), newBenchWorker(), newChaos(), newCompletion(), newMan(), newVersion(),
 	)
 	completeValues(root)
 	return root

@@ -21,6 +21,8 @@ import (
 //	says PATTERN                 wait until it prints a line like that
 //	signal NAME                  send it INT, TERM, HUP or KILL
 //	ended CODE                   wait for its end; its output is in the files out and err
+//	eventually COUNT PATTERN PROGRAM [ARG...]
+//	                             run it until it succeeds with so many lines like that
 //	mute QUEUE                   be a server that takes requests and never answers
 //	listen                       take connections at $LATER, where none were taken before, for the broker
 //	park SERVICE ID METHOD FILE [CONTENT-TYPE]
@@ -61,7 +63,7 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
 			"mute": mute, "listen": listen, "gone": gone, "swept": swept, "park": park, "user": user, "collector": collector,
 			"spans": spans, "asks": asks, "queue": queue, "alarm": alarm, "secure": secure, "ancient": ancient, "silent": silent,
-			"upstream": upstream, "post": post,
+			"upstream": upstream, "post": post, "eventually": eventually,
 		},
 	})
 }

@@ -9,8 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +39,23 @@ func mute(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	_, err = s.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true}, func(*conn.Delivery) {})
 	ts.Check(err)
+}
+
+// eventually is for what takes its time on a machine that has much to do: to come, or to be heard of in half a second.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: eventually COUNT PATTERN PROGRAM [ARG...]")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	for end := time.Now().Add(patience); ; {
+		err := ts.Exec(args[2], args[3:]...)
+		if found := len(pattern.FindAllString(ts.ReadFile("stdout"), -1)); err == nil && strconv.Itoa(found) == args[0] {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("not %s times %s, in the end: %v", args[0], args[1], err)
+		}
+	}
 }
 
 func listen(ts *testscript.TestScript, neg bool, args []string) {

@@ -103,6 +103,7 @@ func TestNetworkFaults(t *testing.T) {
 	t.Parallel()
 	const publish, deliver, ack = "basic.publish", "basic.deliver", "basic.ack"
 	const toBroker, toClient = chaos.ToBroker, chaos.ToClient
+	confirm, _ := confirmOfReply()
 	m := open(t, testbroker.URL(t))
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -138,7 +139,7 @@ func TestNetworkFaults(t *testing.T) {
 		{"server", again, []chaos.Fault{chaos.Duplicate{Method: deliver, Nth: 1}}}, // acknowledged twice: 406
 		{"server", again, []chaos.Fault{chaos.Duplicate{Method: ack, Nth: 1, Dir: toBroker}}},
 		{"server", well, []chaos.Fault{chaos.Duplicate{Method: publish, Nth: 1}}},
-		{"server", well, []chaos.Fault{chaos.Drop{Method: ack, Nth: 1, Dir: toClient}}}, // the confirm of the reply
+		{"server", well, []chaos.Fault{chaos.Drop{Method: confirm, Nth: 1, Dir: toClient}}},
 		{"server", well, []chaos.Fault{chaos.Drop{Method: ack, Nth: 1, Dir: toBroker}}},
 		{"server", well, []chaos.Fault{chaos.Delay{Method: publish, For: 300 * time.Millisecond}}},
 		{"server", unheard, []chaos.Fault{chaos.Drop{Method: deliver, Nth: 1}}},

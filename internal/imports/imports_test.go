@@ -16,7 +16,8 @@ const module = "github.com/rabbitrpc/rabbitrpc/"
 // allowed says what of this module each package may import. A package that is not named may import nothing of it.
 var allowed = map[string][]string{
 	"rpc":                       nil,
-	"conn":                      nil,
+	"conn":                      {"conn/internal/frame"},
+	"conn/internal/frame":       nil,
 	"conn/conntest":             {"conn"},
 	"conn/conntest/conformance": {"conn"},
 	"internal/wire":             {"rpc", "conn"},

@@ -204,8 +204,12 @@ func readContent(c *Call, m *conn.Message, src Source) error {
 	case c.ContentType == "":
 		c.ContentType = "application/json"
 	}
-	if _, err := rpc.CodecFor(c.ContentType); err != nil {
+	codec, err := rpc.CodecFor(c.ContentType)
+	if err != nil {
 		return refused(rpc.CodeOf(err), "content type is not supported")
+	}
+	if own := codec.ContentType(); c.ContentType == own {
+		c.ContentType = own // a store that keeps it keeps nothing else of the message
 	}
 	return nil
 }

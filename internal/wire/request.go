@@ -30,33 +30,35 @@ type Attempt struct {
 	Mode     Mode
 	Queue    string        // Plain: where to
 	ReplyTo  string        // the caller's reply queue
+	Copy     any           // what CopyTo makes of it, once for all calls; nil has it made
 	Timeout  time.Duration // time left until the deadline
 	Patience time.Duration // Queued: time that it may wait in the queue; 0 for the timeout
 	Once     bool          // it must not be executed again if it is delivered again
 	Priority uint8
 }
 
+// CopyTo makes the header by which what becomes of a request goes to a reply queue.
+func CopyTo(replyTo string) any { return []any{replyTo} }
+
 // EncodeRequest makes the message of an attempt. The request has been checked with [CheckRequest].
 func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
-	ms := max(1, a.Timeout.Milliseconds())
+	timeout := max(1, a.Timeout.Milliseconds())
 	headers := make(map[string]any, 5+len(r.Header))
 	for name, value := range r.Header {
 		headers[name] = value
 	}
 	headers[headerVersion] = int64(Version)
-	headers[headerTimeout] = ms
+	headers[headerTimeout] = timeout
 	headers[headerAttempt] = int64(r.Attempt)
 	headers[headerClient] = r.Client
 	m := &conn.Message{
 		Exchange:      Exchange,
-		Key:           Key(r.Service),
 		Mandatory:     true,
 		ContentType:   r.ContentType,
 		CorrelationID: r.ID,
 		ReplyTo:       a.ReplyTo,
 		Type:          r.Method,
 		UserID:        r.User,
-		Expiration:    strconv.FormatInt(ms, 10),
 		Priority:      a.Priority,
 		Headers:       headers,
 		Body:          r.Body,
@@ -64,18 +66,21 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 	if a.Once {
 		headers[headerOnce] = true
 	}
-	switch a.Mode {
-	case Direct:
-		m.Expiration = "0"
-		headers[headerCC] = []any{a.ReplyTo}
-	case Queued, Durable:
-		m.Persistent = a.Mode == Durable
-		if a.Patience > 0 {
-			m.Expiration = strconv.FormatInt(max(1, a.Patience.Milliseconds()), 10)
-		}
-		headers[headerCC] = []any{a.ReplyTo}
-	case Plain:
+	patience := timeout
+	if a.Mode == Plain {
 		m.Exchange, m.Key = "", a.Queue
+	} else {
+		if headers[headerCC] = a.Copy; a.Copy == nil {
+			headers[headerCC] = CopyTo(a.ReplyTo)
+		}
+		m.Key = Key(r.Service)
+		m.Persistent = a.Mode == Durable
+		if a.Patience > 0 && a.Mode != Direct {
+			patience = max(1, a.Patience.Milliseconds())
+		}
+	}
+	if m.Expiration = "0"; a.Mode != Direct {
+		m.Expiration = strconv.FormatInt(patience, 10)
 	}
 	return m
 }

@@ -82,6 +82,32 @@ var publishing = []testCase{
 			t.Errorf("got %q back, want x", r.Body)
 		}
 	}},
+	{"messages that are confirmed when they are routed", func(t *testing.T, a, b *peer) {
+		q := a.queue(conn.Queue{})
+		m := conn.Message{Key: q, Mandatory: true, ConfirmRouted: true, Body: []byte("x")}
+		for n := range 100 {
+			confirmed := make(chan bool, 10)
+			for range cap(confirmed) {
+				ok(t, b.Publish(&m, func(ok bool) { confirmed <- ok }))
+			}
+			for range cap(confirmed) {
+				if !receive(t, confirmed, "confirmation") {
+					t.Error("refused")
+				}
+			}
+			if n == 0 {
+				a.wantState(q, cap(confirmed), 0)
+			}
+		}
+		a.wantState(q, 1000, 0)
+		m.Key = unique()
+		returned := make(chan int, 1)
+		ok(t, b.Publish(&m, func(bool) { returned <- len(b.returns) }))
+		if n := receive(t, returned, "confirmation"); n != 1 {
+			t.Errorf("%d returns before the confirmation, want 1", n)
+		}
+		a.wantAlive()
+	}},
 	{"unroutable message is confirmed and gone", func(t *testing.T, a, b *peer) {
 		if !a.publish(conn.Message{Key: unique()}) {
 			t.Error("refused")

@@ -68,9 +68,9 @@ const prefix = "RABBITRPC_"
 // FileVariable names the variable of the environment for the path of the file.
 const FileVariable = prefix + "CONFIG"
 
-// foreign are variables that Kubernetes sets in each pod beside a service that is called rabbitrpc, and those of a call that a
-// program answers.
-var foreign = regexp.MustCompile(`^RABBITRPC_((PORT|SERVICE_HOST|SERVICE_PORT)(_|$)|(SERVICE|METHOD|CALL_ID|CALLER|USER|ATTEMPT|CONTENT_TYPE|TIMEOUT_MS)$)`)
+// foreign are variables that Kubernetes sets in each pod beside a service that is called rabbitrpc, those of a call that a
+// program answers, and the library's own.
+var foreign = regexp.MustCompile(`^RABBITRPC_(DATAPLANE$|(PORT|SERVICE_HOST|SERVICE_PORT)(_|$)|(SERVICE|METHOD|CALL_ID|CALLER|USER|ATTEMPT|CONTENT_TYPE|TIMEOUT_MS)$)`)
 
 type variable struct{ name, value string }
 

@@ -181,15 +181,11 @@ func TestStdinIsNotRead(t *testing.T) {
 func TestChildrenAreEnded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	u, _ := serve(t, nil, "leave", file)
-	start := time.Now()
 	reply, err := u.Handle(within(t, patience), &rpc.Request{})
 	if err != nil || string(reply.Body) != "1" {
 		t.Errorf("got %v, %v", reply, err)
 	}
 	gone(t, file)
-	if took := time.Since(start); took > 900*time.Millisecond {
-		t.Errorf("took %v: was the child waited for?", took)
-	}
 }
 
 // A child that leaves the group is beyond reach, but must not keep the call waiting.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -90,6 +91,7 @@ func TestDeadline(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u, _ := upstream(t, listener(t, func(conn net.Conn) {
+				readRequest(conn)
 				io.WriteString(conn, c.begin)
 				io.Copy(io.Discard, conn)
 			}), nil)
@@ -163,9 +165,10 @@ func TestServerStops(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
 	t.Cleanup(s.Close)
-	s.Config.ErrorLog = nil
 	u, _ := upstream(t, s.URL, nil)
 	_, err := u.Handle(within(t, 5*time.Second), &rpc.Request{}) // its certificate is of nobody we know
 	check(t, err, rpc.Unavailable, "upstream cannot be reached", rpc.ExecutedNo)

@@ -13,7 +13,7 @@ import (
 const Service = "math"
 
 // Fib answers n with the n-th Fibonacci number.
-var Fib = rpc.Method[int, uint64]{Service: Service, Name: "fib"}
+var Fib = rpc.Method[int, uint64]{Service: Service, Name: "fib", Doc: "The n-th Fibonacci number, for n from 0 to 93."}
 
 // MaxN is the greatest n whose Fibonacci number is a uint64.
 const MaxN = 93

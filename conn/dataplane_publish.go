@@ -1,0 +1,199 @@
+package conn
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/rabbitrpc/rabbitrpc/conn/internal/frame"
+)
+
+// A dataPublisher is a [publisher] of the data plane: the same two channels.
+type dataPublisher struct {
+	s              *session
+	plain, confirm *lane
+	channels       []*amqp.Channel
+	onReturn       func(*Return)
+	confirms       confirms
+	fence          fence
+}
+
+func (s *session) openDataPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error) {
+	p := &dataPublisher{s: s, onReturn: onReturn, confirms: newConfirms()}
+	if err := s.call(ctx, "open publisher", p.open, p.close); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *dataPublisher) open() error {
+	for _, l := range []**lane{&p.plain, &p.confirm} {
+		ch, id, err := p.s.pub.channel()
+		if err != nil {
+			return err
+		}
+		c := &lane{id: id, over: p.s.die}
+		c.take = func(e frame.Event) { p.take(e, &c.inbox) }
+		p.s.pub.line.lanes.add(c)
+		p.channels = append(p.channels, ch)
+		*l = c
+	}
+	p.fence.init(p.s, p.plain.id)
+	return p.channels[1].Confirm(false)
+}
+
+func (p *dataPublisher) close() {
+	for _, ch := range p.channels {
+		ch.Close()
+	}
+	p.s.pub.line.lanes.remove(p.plain)
+	p.s.pub.line.lanes.remove(p.confirm)
+}
+
+func (p *dataPublisher) take(event frame.Event, in *frame.Inbox) {
+	switch event {
+	case frame.Return:
+		r := &Return{Message: fromInbox(in), Code: int(in.Code), Reason: in.Reason}
+		r.Mandatory = true
+		p.onReturn(r)
+	case frame.Ack, frame.Nack:
+		p.confirms.settle(in.Tag, in.Multiple, event == frame.Ack)
+	case frame.QosOK:
+		p.fence.pass()
+	}
+}
+
+func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
+	if err := p.s.publishable(m); err != nil {
+		return err
+	}
+	out := &p.s.pub.line.outbox
+	if out.lock() != nil {
+		return p.s.closedErr("publish")
+	}
+	routed := m.ConfirmRouted && !m.Persistent
+	c := p.plain
+	if confirmed != nil && !routed {
+		c = p.confirm
+	}
+	if c.closed {
+		out.mu.Unlock()
+		return p.s.closedErr("publish")
+	}
+	publish := toFrame(m)
+	out.queued = frame.AppendPublish(out.queued, c.id, &publish, p.s.pub.conn.Config.FrameSize)
+	switch {
+	case confirmed == nil:
+	case routed:
+		p.fence.add(confirmed)
+	default:
+		p.confirms.add(confirmed)
+	}
+	if err := out.flush(); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	return nil
+}
+
+// confirms knows who waits for the broker's verdict, by the number of the publish on its channel, from 1.
+type confirms struct {
+	mu      sync.Mutex // guards what follows
+	waiting map[uint64]func(ok bool)
+	first   uint64 // none before waits
+	last    uint64 // the last that was published
+	due     []func(ok bool)
+}
+
+func newConfirms() confirms { return confirms{first: 1, waiting: make(map[uint64]func(ok bool))} }
+
+// add comes in the order of the publishes.
+func (c *confirms) add(confirmed func(ok bool)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last++
+	c.waiting[c.last] = confirmed
+}
+
+// settle passes a verdict on, for one publish, or all up to it. It is called by the reader only.
+func (c *confirms) settle(tag uint64, multiple, ok bool) {
+	c.mu.Lock()
+	from := tag
+	if multiple {
+		from = c.first
+	}
+	if tag > c.last || tag == 0 && multiple { // 0 is all
+		tag = c.last
+	}
+	for ; from <= tag; from++ {
+		if confirmed := c.waiting[from]; confirmed != nil {
+			delete(c.waiting, from)
+			c.due = append(c.due, confirmed)
+		}
+	}
+	for c.first <= c.last && c.waiting[c.first] == nil {
+		c.first++
+	}
+	c.mu.Unlock()
+	for i, confirmed := range c.due {
+		confirmed(ok)
+		c.due[i] = nil
+	}
+	c.due = c.due[:0]
+}
+
+func toFrame(m *Message) frame.Publish {
+	p := frame.Publish{
+		Exchange:  m.Exchange,
+		Key:       m.Key,
+		Mandatory: m.Mandatory,
+		Properties: frame.Properties{
+			Headers:         m.Headers,
+			ContentType:     m.ContentType,
+			ContentEncoding: m.ContentEncoding,
+			DeliveryMode:    amqp.Transient,
+			Priority:        m.Priority,
+			CorrelationID:   m.CorrelationID,
+			ReplyTo:         m.ReplyTo,
+			Expiration:      m.Expiration,
+			MessageID:       m.MessageID,
+			Type:            m.Type,
+			UserID:          m.UserID,
+			AppID:           m.AppID,
+		},
+		Body: m.Body,
+	}
+	if m.Persistent {
+		p.DeliveryMode = amqp.Persistent
+	}
+	if !m.Timestamp.IsZero() {
+		p.Timestamp, p.HasTimestamp = m.Timestamp.Unix(), true
+	}
+	return p
+}
+
+func fromInbox(in *frame.Inbox) Message {
+	m := Message{
+		Exchange:        in.Exchange,
+		Key:             in.Key,
+		Persistent:      in.DeliveryMode == amqp.Persistent,
+		ContentType:     in.ContentType,
+		ContentEncoding: in.ContentEncoding,
+		CorrelationID:   in.CorrelationID,
+		ReplyTo:         in.ReplyTo,
+		MessageID:       in.MessageID,
+		Type:            in.Type,
+		UserID:          in.UserID,
+		AppID:           in.AppID,
+		Expiration:      in.Expiration,
+		Priority:        in.Priority,
+		Headers:         in.Headers,
+		Body:            in.Body,
+	}
+	if in.HasTimestamp {
+		m.Timestamp = time.Unix(in.Timestamp, 0)
+	}
+	return m
+}

@@ -1,0 +1,155 @@
+package conn
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/rabbitrpc/rabbitrpc/conn/internal/frame"
+)
+
+// A reader is the reading side of a line. It runs on the goroutine of the library that reads: for as long as what comes is
+// for a lane, Read does not return.
+//
+// The library has seen each frame that is its own before anything behind it is looked at. So what opens a channel, or ends
+// a consumer, takes effect in the order of the broker.
+type reader struct {
+	conn   net.Conn
+	lanes  lanes
+	closed func(*lane) // told before the library that the broker has closed a channel
+	ready  chan struct{}
+
+	buf         []byte // the bytes from first to last are to be read
+	first, last int
+	pass        int // bytes from first on that the library gets, come what may
+
+	failed    func(error)
+	heartbeat time.Duration
+	extended  time.Time
+}
+
+func (r *reader) init(c net.Conn, closed func(*lane)) {
+	r.conn, r.closed, r.ready = c, closed, make(chan struct{})
+	r.buf = make([]byte, frameMax)
+}
+
+// attach sets what is only known after the handshake. It comes before the first lane.
+func (r *reader) attach(failed func(error), heartbeat time.Duration) {
+	r.failed, r.heartbeat = failed, heartbeat
+	close(r.ready)
+}
+
+// Read reads what is for the library.
+func (r *reader) Read(b []byte) (int, error) {
+	for r.pass == 0 {
+		if err := r.frame(); err != nil {
+			return 0, err
+		}
+	}
+	if r.first == r.last {
+		if err := r.fill(1); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, r.buf[r.first:min(r.last, r.first+r.pass)])
+	r.first += n
+	r.pass -= n
+	return n, nil
+}
+
+// frame looks at the next frame: it is handed to its lane, or left to the library.
+func (r *reader) frame() error {
+	if err := r.fill(frame.HeadSize); err != nil {
+		return err
+	}
+	head := frame.ParseHead(r.buf[r.first:])
+	size := int(head.Size) + frame.Overhead
+	lane := r.lanes.get(head.Channel)
+	if lane == nil {
+		r.pass = size
+		return nil
+	}
+	if size > len(r.buf) {
+		return r.malformed(amqp.ErrFrameTooLarge)
+	}
+	if err := r.fill(size); err != nil {
+		return err
+	}
+	payload, err := frame.Payload(r.buf[r.first : r.first+size])
+	if err != nil {
+		return r.malformed(amqp.ErrFrame)
+	}
+	if id := frame.MethodID(payload); head.Type == frame.Method && !frame.Known(id) {
+		r.ends(lane, id, payload)
+		r.pass = size
+		return nil
+	}
+	event, err := lane.inbox.Next(head.Type, payload)
+	if err != nil {
+		return r.malformed(amqp.ErrSyntax)
+	}
+	r.first += size
+	if event != frame.None {
+		lane.take(event)
+	}
+	return nil
+}
+
+// ends tells a lane that the broker has ended its channel or its consumer. The library answers.
+func (r *reader) ends(c *lane, id frame.ID, payload []byte) {
+	switch id {
+	case frame.ChannelClose:
+		r.closed(c)
+		r.lanes.remove(c) // its number may be another's now
+		code, reason := frame.CloseReason(payload)
+		c.over(&Error{Code: code, Reason: reason})
+	case frame.BasicCancel:
+		c.over(ErrCancelled)
+	}
+}
+
+// malformed ends the session: there is no telling where the next frame begins. The library gets the error that it would
+// have had itself.
+func (r *reader) malformed(err *amqp.Error) error {
+	r.failed(fmt.Errorf("connection lost: %w: %s", ErrUnreadable, err.Reason))
+	return err
+}
+
+// fill reads until there are n bytes. One read takes as much as there is.
+func (r *reader) fill(n int) error {
+	if r.first == r.last {
+		r.first, r.last = 0, 0
+	}
+	if r.first+n > len(r.buf) {
+		r.last = copy(r.buf, r.buf[r.first:r.last])
+		r.first = 0
+	}
+	for r.last-r.first < n {
+		got, err := r.conn.Read(r.buf[r.last:])
+		r.last += got
+		if err != nil && r.last-r.first < n {
+			if err == io.EOF && r.last > r.first {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		r.extend()
+	}
+	return nil
+}
+
+// extend gives the broker time for its next sign of life. The library does so for the frames that it sees.
+func (r *reader) extend() {
+	select {
+	case <-r.ready:
+	default:
+		return // the handshake has a deadline of its own
+	}
+	if now := time.Now(); r.heartbeat > 0 && now.Sub(r.extended) > r.heartbeat/8 {
+		r.conn.SetReadDeadline(now.Add(r.heartbeat * 3 / 2))
+		r.extended = now
+	}
+}

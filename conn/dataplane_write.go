@@ -1,0 +1,207 @@
+package conn
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+
+	"github.com/rabbitrpc/rabbitrpc/conn/internal/frame"
+)
+
+const (
+	maxQueued = 1 << 20  // bytes that wait for the network, before those who write wait
+	maxWrite  = 64 << 10 // bytes of one write, which has the socket's deadline
+	maxKept   = 1 << 20  // bytes of a buffer that is kept for the next round
+)
+
+// An outbox collects the frames of all who write, and has them written by one: by who comes first, at once and without a
+// change of goroutine, and what has come meanwhile, in one piece, by a goroutine of its own. While there are many who write,
+// they do not wait for the network but for each other: the more there are, the more goes out with one write.
+//
+// After an error nothing is written any more: half a frame may be out.
+type outbox struct {
+	conn    net.Conn
+	running sync.WaitGroup // the goroutine that writes
+
+	mu      sync.Mutex // guards what follows
+	room    sync.Cond  // there is room again, or an error
+	queued  []byte     // whole frames
+	acks    []*acks    // with acknowledgements that are not in queued yet
+	count   int        // how often something was queued since the last round
+	spare   []byte     // the other buffer
+	writing bool       // somebody does
+	busy    bool       // the last round was of more than one
+	err     error
+	failed  func(error)
+
+	begun  []byte // the library's own, up to the end of a frame
+	opened uint16 // the channel that the library has opened last
+}
+
+func (o *outbox) init(c net.Conn) {
+	o.conn = c
+	o.room.L = &o.mu
+	o.failed = func(error) {}
+}
+
+func (o *outbox) attach(failed func(error)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failed = failed
+}
+
+// lock waits for room and locks the outbox, for the caller to append to queued, and flush. With an error it is not locked.
+func (o *outbox) lock() error {
+	o.mu.Lock()
+	for len(o.queued) > maxQueued && o.err == nil {
+		o.room.Wait()
+	}
+	if err := o.err; err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// flush has written what was queued, and unlocks the outbox. An error is of a write that may have been of what the caller
+// queued. Without one it may still fail: then the line does.
+func (o *outbox) flush() error {
+	o.count++
+	if o.writing {
+		o.mu.Unlock()
+		return nil
+	}
+	o.writing = true
+	if !o.busy {
+		o.round()
+	}
+	if o.err != nil {
+		return o.fail()
+	}
+	if o.writing = o.pending(); o.writing {
+		o.running.Add(1)
+		go o.drain()
+	}
+	o.mu.Unlock()
+	return nil
+}
+
+func (o *outbox) pending() bool { return len(o.queued) > 0 || len(o.acks) > 0 }
+
+// drain writes until there is nothing left. Before each round it lets all others run who can: what they have to say goes
+// with it.
+func (o *outbox) drain() {
+	defer o.running.Done()
+	for {
+		runtime.Gosched()
+		o.mu.Lock()
+		if o.err == nil && o.pending() {
+			o.round()
+		}
+		if o.err != nil {
+			o.fail()
+			return
+		}
+		if o.writing = o.pending(); !o.writing {
+			o.mu.Unlock()
+			return
+		}
+		o.mu.Unlock()
+	}
+}
+
+// fail unlocks the outbox, and tells of its error. Whoever has closed the connection knows why, and says so.
+func (o *outbox) fail() error {
+	err, failed := o.err, o.failed
+	o.mu.Unlock()
+	if !errors.Is(err, net.ErrClosed) {
+		failed(err)
+	}
+	return err
+}
+
+// round writes all that is there. It unlocks the outbox for that time.
+func (o *outbox) round() {
+	o.settle()
+	b := o.queued
+	o.queued, o.spare = o.spare[:0], nil
+	o.busy, o.count = o.count > 1, 0
+	o.mu.Unlock()
+	var err error
+	for rest := b; len(rest) > 0 && err == nil; {
+		n := min(len(rest), maxWrite)
+		_, err = o.conn.Write(rest[:n])
+		rest = rest[n:]
+	}
+	o.mu.Lock()
+	if cap(b) <= maxKept {
+		o.spare = b
+	}
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	o.room.Broadcast()
+}
+
+// settle queues the acknowledgements, which are grouped up to here.
+func (o *outbox) settle() {
+	for _, a := range o.acks {
+		o.queued = a.append(o.queued)
+	}
+	o.acks = o.acks[:0]
+}
+
+// end makes all who write fail from now on.
+func (o *outbox) end(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
+	o.room.Broadcast()
+}
+
+// lastOpened is the channel that the library has opened last.
+func (o *outbox) lastOpened() uint16 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.opened
+}
+
+// Write takes what the library writes, in pieces that need not end where a frame does.
+func (o *outbox) Write(b []byte) (int, error) {
+	if err := o.lock(); err != nil {
+		return 0, err
+	}
+	o.settle() // an acknowledgement must not come after the close of its channel
+	o.begun = append(o.begun, b...)
+	whole := o.whole(o.begun)
+	o.queued = append(o.queued, o.begun[:whole]...)
+	o.begun = append(o.begun[:0], o.begun[whole:]...)
+	if err := o.flush(); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// whole tells how many bytes of b are whole frames, and notes which channel is opened there.
+func (o *outbox) whole(b []byte) (n int) {
+	const greeting = 8 // AMQP and the version, which is no frame
+	if bytes.HasPrefix(b, []byte("AMQP")) && len(b) >= greeting {
+		n = greeting
+	}
+	for len(b)-n >= frame.HeadSize {
+		head := frame.ParseHead(b[n:])
+		size := int(head.Size) + frame.Overhead
+		if len(b)-n < size {
+			break
+		}
+		if head.Type == frame.Method && frame.MethodID(b[n+frame.HeadSize:]) == frame.ChannelOpen {
+			o.opened = head.Channel
+		}
+		n += size
+	}
+	return n
+}
