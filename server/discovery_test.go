@@ -148,7 +148,7 @@ func TestQuestionsThatAreNotAnswered(t *testing.T) {
 				if got := r.instances(wire.Ping, "math"); len(got) != 1 {
 					t.Errorf("afterwards %d instances answer, want 1", len(got))
 				}
-				if st := p.Stats(); st != (server.Stats{Limit: 16}) {
+				if st := p.Stats(); st != (server.Stats{Limit: 16, Workers: 16, Serving: true}) {
 					t.Errorf("counted as a call: %+v", st)
 				}
 			})

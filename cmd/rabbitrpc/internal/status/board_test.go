@@ -156,7 +156,10 @@ func TestStatus(t *testing.T) {
 		if c := s.Called[0]; c.Name != "math" || c.Presence != "present" || c.Breaker != "closed" || c.P99 < 3.5 {
 			t.Errorf("called %+v", c)
 		}
-		for i, want := range []string{"called math.nothing unimplemented", "answered math._other unimplemented", "called math.wait invalid_argument", "answered math.wait invalid_argument"} {
+		for i, want := range []string{
+			"called math.nothing unimplemented", "answered math._other unimplemented",
+			"called math.wait invalid_argument", "answered math.wait invalid_argument",
+		} {
 			if e := s.Errors[i]; e.Side+" "+e.Where+" "+e.Code != want || e.Count != 1 || e.Call == "" {
 				t.Errorf("error %+v, want %s", e, want)
 			}

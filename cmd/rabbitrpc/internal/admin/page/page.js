@@ -225,7 +225,8 @@ function lose(why) {
   const lost = byID("lost");
   lost.hidden = false;
   put(lost, "The daemon does not answer: " + why + "." + (seen ? " What is shown below is from " + write.clock(seen) + "." : ""));
-  put(byID("live"), seen ? "Last answer " + write.age((Date.now() - seen) / 1000) + " ago. Asking again each second" : "Asking again each second");
+  const last = seen ? "Last answer " + write.age((Date.now() - seen) / 1000) + " ago. " : "";
+  put(byID("live"), last + "Asking again each second");
 }
 
 async function answer() {
