@@ -1,7 +1,7 @@
 # The race detector needs a C compiler; without one the tests still run.
 race := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: help build test test-long chaos chaos-cluster soak demo check fmt clean install-broker install-postgres
+.PHONY: help build test test-long chaos chaos-cluster soak demo check vuln fmt clean install-broker install-postgres
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: ## look for what is wrong without running it
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+
+vuln: ## look for known vulnerabilities in what is called, by the database in its Go module
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -db file://$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/data/osv ./...
 
 fmt: ## format the source
 	gofmt -w .

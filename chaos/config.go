@@ -27,6 +27,9 @@ func writeFiles(dir string, p place, o options) error {
 		"listeners.tcp.local = " + p.address(),
 		"disk_free_limit.absolute = 1MB", // a full disk is for the tests to bring about
 	}, o.config...)
+	if o.tls != nil {
+		config = append(config, o.tls.config(p)...)
+	}
 	for _, f := range [...]struct {
 		name, content string
 		mode          os.FileMode

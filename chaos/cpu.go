@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// CPUTime returns the processor time that the server has used since its last start, in steps of 10 ms. It is known on Linux
-// only.
+// CPUTime returns the processor time that the server has used since its last start, in steps of 10 ms. Elsewhere than on
+// Linux it is not known, and the error is errors.ErrUnsupported.
 func (d *daemon) CPUTime() (time.Duration, error) {
 	p, err := d.running()
 	if err != nil {

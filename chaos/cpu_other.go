@@ -8,5 +8,5 @@ import (
 )
 
 func groupCPU(int) (time.Duration, error) {
-	return 0, errors.New("what processor time another process has used is known on Linux only")
+	return 0, errors.ErrUnsupported
 }

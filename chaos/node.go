@@ -27,7 +27,8 @@ type Option func(*options)
 type options struct {
 	config, plugins []string
 	namespace       bool
-	cookie          string // what nodes that may talk with each other know
+	tls             *tlsFiles // may be nil
+	cookie          string    // what nodes that may talk with each other know
 }
 
 func newOptions(opts []Option) options {

@@ -15,6 +15,12 @@ func (n *Node) PurgeQueue(ctx context.Context, name string) error {
 	return n.eval(ctx, "{ok, _} = rabbit_amqqueue:with(%s, fun rabbit_amqqueue:purge/1)", resource("queue", name))
 }
 
+// TakeLead makes the node the leader of a quorum queue of the default virtual host, of which it has a replica.
+func (n *Node) TakeLead(ctx context.Context, name string) error {
+	return n.eval(ctx, "{ok, Q} = rabbit_amqqueue:lookup(%s), {migrated, _} = rabbit_quorum_queue:transfer_leadership(Q, node())",
+		resource("queue", name))
+}
+
 // DeleteExchange deletes an exchange of the default virtual host, with its bindings. The next publish to it closes its channel
 // (404).
 func (n *Node) DeleteExchange(ctx context.Context, name string) error {

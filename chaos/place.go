@@ -16,7 +16,7 @@ type place struct {
 }
 
 // Nobody else is in a new namespace. These are the usual ports.
-var usualPorts = ports{amqp: 5672, dist: 25672, epmd: 4369}
+var usualPorts = ports{amqp: 5672, dist: 25672, epmd: 4369, tls: 5671}
 
 // newPlace is for a node that is alone.
 func newPlace(ns *namespace) (place, error) {

@@ -8,14 +8,14 @@ import (
 )
 
 // ports are what a node listens on.
-type ports struct{ amqp, dist, epmd int }
+type ports struct{ amqp, dist, epmd, tls int }
 
 // Below the ports that systems give to connections: a node's port must not become the local end of one while the node
 // is down. It could even be that of a client which keeps dialling the node, and so gets itself.
 const minPort, maxPort = 10000, 32767
 
 func freePorts() (ports, error) {
-	var found [3]int
+	var found [4]int
 	for i := range found {
 		l, err := listenSomewhere()
 		if err != nil {
@@ -24,7 +24,7 @@ func freePorts() (ports, error) {
 		defer l.Close() // after the last is found, so that all differ
 		found[i] = l.Addr().(*net.TCPAddr).Port
 	}
-	return ports{amqp: found[0], dist: found[1], epmd: found[2]}, nil
+	return ports{amqp: found[0], dist: found[1], epmd: found[2], tls: found[3]}, nil
 }
 
 func freePort() (int, error) {

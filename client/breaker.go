@@ -99,7 +99,7 @@ func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, o *cal
 	if b.two.State() != gobreaker.StateHalfOpen {
 		return told, nil
 	}
-	if err := c.probe(ctx, svc, r, told); err != nil {
+	if err := c.probe(ctx, svc, r, o.durable, told); err != nil {
 		return nil, err
 	}
 	return c.allow(ctx, svc, r, o)
@@ -107,13 +107,13 @@ func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, o *cal
 
 // probe finds out whether the service can be reached, without a call and without waiting for a connection. It tells the
 // breaker in any case, or that would be half-open for ever.
-func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, done func(error)) error {
+func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, durable bool, done func(error)) error {
 	var outcome error = local(rpc.Canceled, rpc.ExecutedNo, errCanceled) // stands if a hook panics
 	defer func() { done(outcome) }()
 	var found presence
 	l, err := c.link(ctx, true)
 	if err == nil {
-		found, err = c.look(ctx, l, svc, r, time.Time{})
+		found, err = c.look(ctx, l, svc, r, durable, time.Time{})
 	}
 	switch {
 	case ctx.Err() != nil || c.life.Err() != nil: // says nothing of the service

@@ -25,7 +25,7 @@ func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, err
 		c.stats.ok.Add(1)
 	}
 	if c.opts.hooks.CallEnded != nil {
-		c.opts.hooks.CallEnded(CallEnded{Request: &req, Attempts: req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
+		c.opts.hooks.CallEnded(ctx, CallEnded{Request: &req, Attempts: req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
 	}
 	return reply, err
 }
@@ -101,7 +101,7 @@ func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan
 		case connect:
 			l, e = c.connect(ctx, svc, p)
 		case look:
-			e = c.looked(ctx, l, svc, call, ended)
+			e = c.looked(ctx, l, svc, call, p.durable, ended)
 		case publish:
 			e = c.attempt(ctx, l, svc, call, p, s.mode)
 			ended = time.Now()
@@ -122,7 +122,7 @@ func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, eve
 	l, err := c.link(ctx, p.failFast)
 	switch {
 	case err == nil:
-		known := c.services.known(svc)
+		known := c.services.known(svc, p.durable)
 		if known == denied {
 			return l, event{kind: forbidden, cause: c.services.reason(svc)}
 		}
@@ -136,8 +136,8 @@ func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, eve
 	return nil, event{kind: disconnected, cause: err}
 }
 
-func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, since time.Time) event {
-	found, err := c.look(ctx, l, svc, &call.req, since)
+func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, durable bool, since time.Time) event {
+	found, err := c.look(ctx, l, svc, &call.req, durable, since)
 	switch {
 	case ctx.Err() != nil || c.life.Err() != nil:
 		return c.ended(ctx, false)
@@ -156,6 +156,12 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 	}
 	e := c.exchange(ctx, l, call, a)
 	answered := e.kind == replied || e.kind == failed && e.err.Remote
+	switch {
+	case e.heard():
+		c.services.hear(svc, p.durable)
+	case e.kind == over && e.out:
+		c.services.miss(svc, p.durable, start)
+	}
 	switch {
 	case answered && mode == wire.Direct:
 		c.services.room(svc, p.queue, start)
@@ -178,9 +184,8 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.stats.resent.Add(1)
 	}
 	if c.opts.hooks.AttemptEnded != nil {
-		req := call.req // the hook may keep it
-		c.opts.hooks.AttemptEnded(AttemptEnded{
-			Request: &req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
+		c.opts.hooks.AttemptEnded(ctx, AttemptEnded{
+			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
 		})
 	}
 	return e

@@ -166,7 +166,11 @@ func (c *Client) Close(ctx context.Context) error {
 }
 
 // Stats returns what the client has counted since it was made.
-func (c *Client) Stats() Stats { return c.stats.snapshot() }
+func (c *Client) Stats() Stats {
+	st := c.stats.snapshot()
+	st.InFlight, st.Limit = len(c.places), cap(c.places)
+	return st
+}
 
 // queue is where the requests to a service are, which tells whether anybody serves it.
 func (c *Client) queue(service string) string {

@@ -96,14 +96,14 @@ func (r *rig) run(s *server.Server) (stop func()) {
 }
 
 // call calls double with n.
-func (r *rig) call(ctx context.Context, n int) (int, error) {
-	return client.Call(ctx, r.client, double, n)
+func (r *rig) call(ctx context.Context, n int, opts ...client.CallOption) (int, error) {
+	return client.Call(ctx, r.client, double, n, opts...)
 }
 
 // mustCall makes a call that has to succeed.
-func (r *rig) mustCall(n int) {
+func (r *rig) mustCall(n int, opts ...client.CallOption) {
 	r.t.Helper()
-	if got, err := r.call(r.t.Context(), n); got != 2*n || err != nil {
+	if got, err := r.call(r.t.Context(), n, opts...); got != 2*n || err != nil {
 		r.t.Errorf("double %d: got %d, %v", n, got, err)
 	}
 }
@@ -224,7 +224,7 @@ func TestCall(t *testing.T) {
 		for n := range 3 {
 			r.mustCall(n)
 		}
-		if got, want := r.client.Stats(), (client.Stats{Calls: 3, OK: 3}); got != want {
+		if got, want := r.client.Stats(), (client.Stats{Calls: 3, OK: 3, Limit: 10_000}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	})
@@ -482,7 +482,7 @@ func TestFailedSetUpLeavesNothing(t *testing.T) {
 				return errors.New("no answer")
 			}}
 		})
-		r.serve(r.broker.Connector("server"), twice)
+		r.serve(r.broker.Connector("server"), twice, server.WithoutDiscovery())
 		r.mustCall(1)
 		if got := len(r.broker.Queues()); failures != 0 || got != 2 {
 			t.Errorf("%d queues, want 2: %+v", got, r.broker.Queues())
@@ -519,7 +519,7 @@ func TestStaleSession(t *testing.T) {
 				}
 			}}
 		})
-		r.serve(r.broker.Connector("server"), twice)
+		r.serve(r.broker.Connector("server"), twice, server.WithoutDiscovery())
 		var first sync.WaitGroup
 		first.Go(func() { r.mustCall(1) })
 		synctest.Wait()

@@ -17,6 +17,7 @@ var (
 	errFull     = errors.New("queue is full")
 	errNoReply  = errors.New("no reply in time")
 	errPlain    = errors.New("a plain queue and durable calls do not go together")
+	errSilent   = errors.New("servers are there, but nothing comes back of what is sent to them")
 	errNotTaken = errors.New("no server took the request in time")
 )
 

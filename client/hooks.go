@@ -1,16 +1,18 @@
 package client
 
 import (
+	"context"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // Hooks are told what happens: metrics, traces and logs are made of them. Those that are nil cost nothing. They run on
-// the goroutine of what they tell, so they must be quick, and must not make calls.
+// the goroutine of what they tell, so they must be quick, and must not make calls. The context is that of the call, as the
+// interceptors have left it.
 type Hooks struct {
-	CallEnded    func(CallEnded)
-	AttemptEnded func(AttemptEnded)
+	CallEnded    func(context.Context, CallEnded)
+	AttemptEnded func(context.Context, AttemptEnded)
 
 	// Presence tells what the client has learned of who serves a queue: present, busy, absent, missing, or denied if the
 	// broker does not let it know.
@@ -34,11 +36,43 @@ type CallEnded struct {
 
 // AttemptEnded is an attempt that has ended.
 type AttemptEnded struct {
-	Request *rpc.Request // not to be changed
+	Request *rpc.Request // not to be changed, nor kept: the next attempt changes it
 	Mode    string       // direct, queued, durable or plain
 	Ending  string       // what came of it: replied, failed, bounced, lost and so on
 	Err     error        // why, if there is more to say
 	Took    time.Duration
+}
+
+// and returns hooks that tell h, then other.
+func (h Hooks) and(other Hooks) Hooks {
+	joined := Hooks{
+		CallEnded:    both(h.CallEnded, other.CallEnded),
+		AttemptEnded: both(h.AttemptEnded, other.AttemptEnded),
+		Presence:     both(h.Presence, other.Presence),
+		Breaker:      h.Breaker,
+		Session:      h.Session,
+	}
+	if joined.Breaker == nil {
+		joined.Breaker = other.Breaker
+	} else if other.Breaker != nil {
+		joined.Breaker = func(queue, from, to string) { h.Breaker(queue, from, to); other.Breaker(queue, from, to) }
+	}
+	if joined.Session == nil {
+		joined.Session = other.Session
+	} else if other.Session != nil {
+		joined.Session = func(err error) { h.Session(err); other.Session(err) }
+	}
+	return joined
+}
+
+func both[A, B any](first, second func(A, B)) func(A, B) {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return func(a A, b B) { first(a, b); second(a, b) }
 }
 
 // String names a kind of event as it appears in [AttemptEnded].

@@ -21,7 +21,14 @@ type link struct {
 	replyTo   string
 	copy      any // see wire.Attempt.Copy
 	consumer  conn.Consumer
+
+	silent   bool  // nothing comes back: there has to be another; guarded by the client's mutex
+	before   *link // that was silent, in the same session
+	renewals int   // so far
 }
+
+// maxRenewals bounds what is left behind in a session.
+const maxRenewals = 16
 
 // link returns the link of the live session. The first call of a session sets it up for all. With failFast it does not wait
 // for a session, only for the setup.
@@ -65,21 +72,19 @@ func (c *Client) linkOf(session conn.Session) (*link, error) {
 	if c.closed {
 		return nil, errClosed
 	}
-	if c.current != nil && c.current.session == session {
-		return c.current, nil
+	before := c.current
+	if before != nil && before.session == session && !before.silent {
+		return before, nil
 	}
 	if session.Err() != nil { // since it was handed out: by now there may be a link in the next one
 		return nil, fmt.Errorf("set up reply queue: %w", conn.ErrClosed)
 	}
-	if h := c.opts.hooks.Session; h != nil {
-		var err error
-		if c.current != nil {
-			err = c.current.session.Err()
-		}
-		h(err)
-	}
-	c.services.reconnected()
 	l := &link{session: session, ready: make(chan struct{})}
+	if before != nil && before.session == session {
+		l.before, l.renewals = before, before.renewals+1
+	} else {
+		c.reconnected(before)
+	}
 	c.current = l
 	c.wg.Go(func() {
 		if l.err = l.open(c.life, c); l.err != nil {
@@ -88,6 +93,26 @@ func (c *Client) linkOf(session conn.Session) (*link, error) {
 		close(l.ready)
 	})
 	return l, nil
+}
+
+// reconnected is called with the mutex locked.
+func (c *Client) reconnected(before *link) {
+	if h := c.opts.hooks.Session; h != nil {
+		var err error
+		if before != nil {
+			err = before.session.Err()
+		}
+		h(err)
+	}
+	c.services.reconnected()
+}
+
+// renew lets the next call set up another link in the same session, if l is silent and there were not too many before. What is out
+// in l can still be answered there: it ends with the session.
+func (c *Client) renew(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.silent = l.renewals < maxRenewals
 }
 
 // forget lets the next call try again to set up a link in a session that is still good.
@@ -102,7 +127,7 @@ func (c *Client) forget(l *link) {
 func (l *link) open(ctx context.Context, c *Client) (err error) {
 	if c.opts.queue == "" {
 		// A publish to an exchange that is not there costs the session its life. Who may not declare it relies on the servers.
-		err = l.session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true})
+		err = l.session.DeclareExchange(ctx, wire.RequestExchange)
 		if err != nil && !errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrPrecondition) {
 			return err
 		}
@@ -125,10 +150,17 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 }
 
 func (l *link) close(ctx context.Context) error {
-	if l.err != nil || l.session.Err() != nil {
+	if l.session.Err() != nil {
 		return nil
 	}
-	return l.consumer.Cancel(ctx)
+	var err error
+	if l.err == nil {
+		err = l.consumer.Cancel(ctx)
+	}
+	if l.before != nil {
+		err = errors.Join(err, l.before.close(ctx))
+	}
+	return err
 }
 
 // publish publishes a request, and returns its place among those of the session; 0 if another goroutine publishes at the

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -20,13 +21,13 @@ const leaderTimeout = 250 * time.Millisecond
 
 // look finds out who serves the service. Callers that look at the same time share one look; since is the time of which it
 // must tell: one that began before may have seen a server that has died by then.
-func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request, since time.Time) (presence, error) {
+func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request, durable bool, since time.Time) (presence, error) {
 	queue := c.queue(r.Service)
 	for {
-		result := c.looks.DoChan(l.replyTo+" "+queue, func() (any, error) {
+		result := c.looks.DoChan(fmt.Sprint(l.replyTo, queue, durable), func() (any, error) {
 			seen := sighting{at: time.Now()}
 			var err error
-			if seen.presence, err = c.inspect(context.WithoutCancel(ctx), l, svc, r.Service); err == nil {
+			if seen.presence, err = c.inspect(context.WithoutCancel(ctx), l, svc, r.Service, durable); err == nil {
 				c.services.learn(svc, queue, seen.presence)
 			}
 			return seen, err
@@ -50,7 +51,7 @@ type sighting struct {
 
 // inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right;
 // others ask the servers themselves. Unknown without an error: what it says need not be true.
-func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string) (presence, error) {
+func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string, durable bool) (presence, error) {
 	queue, start := c.queue(name), time.Now()
 	info, err := l.session.InspectQueue(ctx, queue)
 	switch {
@@ -67,19 +68,41 @@ func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string
 	case info.Consumers == 0:
 		return absent, nil
 	}
-	return present, nil
+	return present, c.listen(ctx, l, svc, name, durable)
+}
+
+// listen finds out whether anything comes back of what is published in this session, if that is in question. A channel of RabbitMQ
+// whose first message to a quorum queue meets a leader that is frozen or cut off may drop that and all that come after it, even
+// when there is another leader, and neither return nor confirm them. And nodes that lost each other for a moment may not know the
+// reply queue any more. Another channel, and another queue, help.
+func (c *Client) listen(ctx context.Context, l *link, svc *service, name string, durable bool) error {
+	if c.opts.queue != "" {
+		return nil // servers of plain queues need not know pings
+	}
+	wait := c.services.silence(svc, durable)
+	if wait == 0 {
+		return nil
+	}
+	mode := wire.Direct
+	if durable {
+		mode = wire.Durable
+	}
+	switch e := c.exchangePing(ctx, l, name, mode, wait); {
+	case e.heard():
+		c.services.hear(svc, durable)
+		return nil
+	case e.kind == over:
+		c.renew(l)
+		return errSilent
+	default:
+		return e.cause
+	}
 }
 
 // ping asks whoever serves the service to answer at once. If it comes back nobody is there, or nobody has room: that cannot
 // be told apart without a look.
 func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (presence, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	ping, _ := c.pending.add(&rpc.Request{
-		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: c.ids.next(), Client: c.opts.name,
-	})
-	defer c.pending.remove(ping, false)
-	switch e := c.exchange(ctx, l, ping, wire.Attempt{Mode: wire.Direct}); e.kind {
+	switch e := c.exchangePing(ctx, l, name, wire.Direct, pingTimeout); e.kind {
 	case replied, failed, full: // a server that does not know pings is one; who is at a full queue, a request will tell
 		return present, nil
 	case returned:
@@ -91,4 +114,14 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 		return unknown, e.cause
 	}
 	return absent, nil
+}
+
+func (c *Client) exchangePing(ctx context.Context, l *link, name string, mode wire.Mode, timeout time.Duration) event {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	ping, _ := c.pending.add(&rpc.Request{
+		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: c.ids.next(), Client: c.opts.name,
+	})
+	defer c.pending.remove(ping, false)
+	return c.exchange(ctx, l, ping, wire.Attempt{Mode: mode})
 }

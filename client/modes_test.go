@@ -359,16 +359,15 @@ func TestHooks(t *testing.T) {
 			t.Errorf("%d sessions, want 2", sessions)
 		}
 	}, client.WithHooks(client.Hooks{
-		CallEnded:    func(e client.CallEnded) { locked(func() { calls = append(calls, e) }) },
-		AttemptEnded: func(e client.AttemptEnded) { locked(func() { attempts = append(attempts, e) }) },
+		CallEnded:    func(_ context.Context, e client.CallEnded) { locked(func() { calls = append(calls, e) }) },
+		AttemptEnded: func(_ context.Context, e client.AttemptEnded) { locked(func() { attempts = append(attempts, e) }) },
 		Presence:     func(q, p string) { locked(func() { presences = append(presences, q+" "+p) }) },
 		Session:      func(error) { locked(func() { sessions++ }) },
 	}))
 }
 
-// What a hook was told does not change later.
 func TestAttemptsAreTold(t *testing.T) {
-	var told []*rpc.Request
+	var told []int
 	inBubble(t, func(t *testing.T, r *rig) {
 		runs := 0
 		r.serve(r.broker.Connector("server"), func(_ context.Context, n int) (int, error) {
@@ -378,14 +377,58 @@ func TestAttemptsAreTold(t *testing.T) {
 			return 2 * n, nil
 		})
 		r.mustCall(1)
-		var got []int
-		for _, r := range told {
-			got = append(got, r.Attempt)
+		if !slices.Equal(told, []int{1, 2, 3}) {
+			t.Errorf("got attempts %v, want 1, 2, 3", told)
 		}
-		if !slices.Equal(got, []int{1, 2, 3}) {
-			t.Errorf("got attempts %v, want 1, 2, 3", got)
-		}
-	}, client.WithHooks(client.Hooks{AttemptEnded: func(e client.AttemptEnded) { told = append(told, e.Request) }}))
+	}, client.WithHooks(client.Hooks{
+		AttemptEnded: func(_ context.Context, e client.AttemptEnded) { told = append(told, e.Request.Attempt) },
+	}))
+}
+
+// Metrics and traces have hooks of their own: those of the user go on.
+func TestHooksOfSeveral(t *testing.T) {
+	var told []string
+	hooks := func(who string) client.Option {
+		say := func(what string) { told = append(told, who+" "+what) }
+		return client.WithHooks(client.Hooks{
+			CallEnded:    func(context.Context, client.CallEnded) { say("call") },
+			AttemptEnded: func(context.Context, client.AttemptEnded) { say("attempt") },
+			Presence:     func(string, string) { say("presence") },
+			Breaker:      func(string, string, string) { say("breaker") },
+			Session:      func(error) { say("session") },
+		})
+	}
+	none := client.WithHooks(client.Hooks{})
+	for _, tt := range []struct {
+		name string
+		opts []client.Option
+		who  []string
+	}{
+		{"one, then none", []client.Option{hooks("a"), none}, []string{"a"}},
+		{"none, then one", []client.Option{none, hooks("a")}, []string{"a"}},
+		{"two", []client.Option{hooks("a"), hooks("b")}, []string{"a", "b"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			told = nil
+			inBubble(t, func(t *testing.T, r *rig) {
+				for range 20 { // opens the breaker
+					_, err := r.call(t.Context(), 1)
+					check(t, err, rpc.Unavailable, rpc.ExecutedNo)
+				}
+				r.serve(r.broker.Connector("server"), slow(time.Millisecond))
+				time.Sleep(time.Second)
+				r.mustCall(1)
+			}, tt.opts...)
+			for _, what := range []string{"call", "attempt", "presence", "breaker", "session"} {
+				for i, who := range tt.who {
+					n := slices.Index(told, who+" "+what)
+					if n < 0 || i > 0 && told[n-1] != tt.who[i-1]+" "+what {
+						t.Errorf("%s was not told to %s, in its turn: %q", what, who, told)
+					}
+				}
+			}
+		})
+	}
 }
 
 // A plain queue gives none of what a durable call is promised.

@@ -77,8 +77,8 @@ func WithServerUser(name string) Option {
 // WithoutBreaker lets calls through to services that failed again and again.
 func WithoutBreaker() Option { return clientOption(func(o *options) { o.noBreaker = true }) }
 
-// WithHooks tells h what happens.
-func WithHooks(h Hooks) Option { return clientOption(func(o *options) { o.hooks = h }) }
+// WithHooks tells h what happens, after the hooks that were given before.
+func WithHooks(h Hooks) Option { return clientOption(func(o *options) { o.hooks = o.hooks.and(h) }) }
 
 // WithInterceptors wraps each call; the first is the outermost.
 func WithInterceptors(i ...rpc.Interceptor) Option {

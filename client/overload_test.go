@@ -40,7 +40,7 @@ type load struct{ calls, attempts, ok atomic.Int64 }
 
 // hook lets the load count.
 func (l *load) hook() client.Option {
-	return client.WithHooks(client.Hooks{CallEnded: func(e client.CallEnded) {
+	return client.WithHooks(client.Hooks{CallEnded: func(_ context.Context, e client.CallEnded) {
 		l.calls.Add(1)
 		l.attempts.Add(int64(e.Attempts))
 		if e.Err == nil {
@@ -162,7 +162,7 @@ func TestFullQueue(t *testing.T) {
 				r.mustCall(0)
 				attempts := ""
 				late, err := client.New(r.broker.Connector("late", tt.conn...), client.WithHooks(client.Hooks{
-					AttemptEnded: func(a client.AttemptEnded) { attempts += a.Mode + " " + a.Ending + ", " },
+					AttemptEnded: func(_ context.Context, a client.AttemptEnded) { attempts += a.Mode + " " + a.Ending + ", " },
 				}))
 				if err != nil {
 					t.Fatal(err)

@@ -67,6 +67,17 @@ const (
 	canceled          // the caller has canceled the call, or closed the client
 )
 
+// heard reports whether something has come back, of the servers or of the broker.
+func (e event) heard() bool {
+	switch e.kind {
+	case replied, returned, bounced, expired, full, buried, nacked:
+		return true
+	case failed:
+		return e.err.Remote
+	}
+	return false
+}
+
 // A plan is how a call goes on. It says how far the call has come.
 type plan struct {
 	callOptions

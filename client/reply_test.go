@@ -103,7 +103,7 @@ func TestRemoteError(t *testing.T) {
 		if errors.Is(err, rpc.ErrNoAnswer) {
 			t.Error("an answer of the server passes for none")
 		}
-		if got, want := r.client.Stats(), (client.Stats{Calls: 1, Failed: 1}); got != want {
+		if got, want := r.client.Stats(), (client.Stats{Calls: 1, Failed: 1, Limit: 10_000}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	})

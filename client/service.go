@@ -32,6 +32,8 @@ const (
 	deniedFor   = 5 * time.Second       // that it does not try again: each refusal costs all calls their session
 	leaderGone  = time.Second           // after which a request that bounces may have waited for a new leader of a quorum queue
 	leaderGrace = 2 * time.Second       // that the new leader may take to find its consumers
+	silentFor   = 2 * time.Second       // that nothing may come back of a first ping; it doubles
+	maxSilent   = 3                     // pings of which nothing comes back
 	returnGrace = 20 * time.Second      // that servers may take to come back after their broker did: their own backoff ends at 15s
 )
 
@@ -52,6 +54,22 @@ type service struct {
 	backBy time.Time     // it was served before the session was lost, or its queue had no leader: until then nobody means not yet
 	denial error         // by the broker, while denied
 	took   time.Duration // what a call takes, without waiting in the queue: a moving average
+	direct line
+	stored line // of durable calls
+}
+
+// A line is what the client knows of a channel that requests to a service take, in this session.
+type line struct {
+	heard  time.Time // something came back
+	silent bool      // maybe nothing does: that is to be found out before the next request
+	pings  int       // of which nothing came back
+}
+
+func (s *service) line(durable bool) *line {
+	if durable {
+		return &s.stored
+	}
+	return &s.direct
 }
 
 func newServices(announce func(queue, presence string)) *services {
@@ -76,11 +94,13 @@ func (s *services) get(queue string, make func() *service) *service {
 
 // known returns what is known of a service and still good. Of the calls to busy servers one is let through now and then,
 // to find out whether they are still there, and whether there is room again.
-func (s *services) known(svc *service) presence {
+func (s *services) known(svc *service, durable bool) presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	age := time.Since(svc.at)
 	switch {
+	case svc.line(durable).silent && svc.state != denied:
+		return unknown
 	case svc.state == busy && age >= busyFor:
 		svc.at = time.Now()
 		return unknown
@@ -90,6 +110,37 @@ func (s *services) known(svc *service) presence {
 		return unknown
 	}
 	return svc.state
+}
+
+// hear takes note of something that has come back.
+func (s *services) hear(svc *service, durable bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*svc.line(durable) = line{heard: time.Now()}
+}
+
+// miss takes note of a request, made at start, that had no answer in all its time. If nor had any other since, maybe none has.
+func (s *services) miss(svc *service, durable bool, start time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := svc.line(durable)
+	l.silent = l.heard.Before(start)
+}
+
+// silence returns how long to wait for the answer to a ping that is to show whether anything comes back; 0, if that is
+// not in question.
+func (s *services) silence(svc *service, durable bool) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := svc.line(durable)
+	if l.pings == maxSilent { // it is not the broker: the servers may not answer, or not in time
+		l.silent = false
+	}
+	if !l.silent {
+		return 0
+	}
+	l.pings++
+	return silentFor << (l.pings - 1)
 }
 
 // learn takes note of what an attempt or a look has shown.
@@ -170,6 +221,9 @@ func (s *services) reconnected() {
 			continue // that is why there is a new session
 		case present, busy:
 			svc.backBy = time.Now().Add(returnGrace)
+			svc.direct, svc.stored = line{silent: true}, line{silent: true}
+		default:
+			svc.direct, svc.stored = line{}, line{}
 		}
 		svc.state = unknown
 	}

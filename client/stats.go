@@ -11,6 +11,9 @@ type Stats struct {
 	Bounced uint64 // attempts that came back because no server or no queue had room, or a server died
 	Late    uint64 // replies to no call in flight: duplicates, those that came too late, and made-up ones
 	Forged  uint64 // replies of the wrong user
+
+	InFlight int // calls, now
+	Limit    int // of those: WithMaxInFlight
 }
 
 type stats struct{ calls, ok, failed, resent, bounced, late, forged atomic.Uint64 }

@@ -2,11 +2,13 @@ package conn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,7 +31,8 @@ const (
 type socket struct {
 	net.Conn
 	timeout atomic.Int64 // nanoseconds for a write
-	hungUp  atomic.Bool  // by the peer
+	lost    atomic.Bool  // reading has failed, and not since the peer has hung up
+	first   atomic.Int32 // the first byte of the peer, and 256; 0 before it
 }
 
 func (s *socket) Write(b []byte) (int, error) {
@@ -45,8 +48,11 @@ func (s *socket) Write(b []byte) (int, error) {
 
 func (s *socket) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
-	if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
-		s.hungUp.Store(true)
+	if n > 0 && s.first.Load() == 0 {
+		s.first.Store(256 + int32(b[0]))
+	}
+	if err != nil && err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+		s.lost.Store(true)
 	}
 	return n, err
 }
@@ -79,18 +85,15 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		defer cancel()
 	}
 	start := time.Now()
-	uri, err := amqp.ParseURI(e.url)
-	if err != nil {
-		return nil, errors.New("URL cannot be read") // it has been
-	}
 	var sock *socket
 	var shared *line
+	var identity *tls.Config // nil without TLS
 	unwatch := func() bool { return true }
 	config := amqp.Config{
 		Heartbeat: o.heartbeat,
 		FrameSize: frameMax,
 		Dial: func(network, _ string) (net.Conn, error) {
-			c, err := o.dial(ctx, network, hostPort(uri.Host, uri.Port))
+			c, err := o.dial(ctx, network, hostPort(e.uri.Host, e.uri.Port))
 			if err != nil {
 				return nil, err
 			}
@@ -100,7 +103,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 			if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 				return nil, err
 			}
-			secured, err := secure(ctx, sock, uri, o)
+			secured, err := secure(ctx, sock, identity)
 			if err != nil || o.library {
 				return secured, err
 			}
@@ -111,15 +114,19 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	}
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
+	var err error
+	if identity, err = o.identify(&config, &e.uri); err != nil {
+		return nil, err
+	}
 	c, err := amqp.DialConfig(withoutTLS(e.url), config)
-	if !unwatch() && err == nil {
+	if !unwatch() && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = ctx.Err()
 	}
 	if err != nil {
 		if sock != nil {
 			sock.Conn.Close()
 		}
-		return nil, handshakeError(err, sock, time.Since(start))
+		return nil, handshakeError(err, e, sock, time.Since(start))
 	}
 	if h := c.Config.Heartbeat; h > 0 {
 		sock.timeout.Store(int64(h))
@@ -129,21 +136,53 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	return &link{conn: c, sock: sock, line: shared}, nil
 }
 
+// identify adds who we are, as far as the URL does not say, and returns whom we trust: nil without TLS.
+func (o *options) identify(config *amqp.Config, u *amqp.URI) (*tls.Config, error) {
+	if o.login != nil {
+		user, password, err := o.login()
+		if err != nil {
+			return nil, fmt.Errorf("read the credentials: %w", err)
+		}
+		if user != "" {
+			config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+		}
+	}
+	if u.Scheme != "amqps" {
+		return nil, nil
+	}
+	var given *tls.Config
+	var err error
+	if o.tls != nil {
+		if given, err = o.tls(); err != nil {
+			return nil, fmt.Errorf("read the TLS configuration: %w", err)
+		}
+	}
+	return tlsConfig(u, given)
+}
+
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a
 // refusal; a broker that refuses keeps quiet for a while, then hangs up.
-func handshakeError(err error, sock *socket, took time.Duration) error {
-	var e *amqp.Error
+func handshakeError(err error, e endpoint, sock *socket, took time.Duration) error {
+	var answer *amqp.Error
 	switch {
-	case !errors.As(err, &e):
+	case !errors.As(err, &answer) && e.uri.Scheme == "amqps":
+		return tlsError(err, e.uri.Host)
+	case !errors.As(err, &answer):
 		return err
-	case e.Server:
-		return &Error{Code: e.Code, Reason: e.Reason}
-	case e.Code == amqp.AccessRefused && e != amqp.ErrSASL && (!sock.hungUp.Load() || took < refusalDelay):
+	case answer.Server:
+		return &Error{Code: answer.Code, Reason: answer.Reason}
+	case strings.Contains(answer.Reason, alertPrefix):
+		return alertError(answer.Reason)
+	case e.uri.Scheme == "amqp" && sock.first.Load() == 256+tlsAlert:
+		return &TLSError{"the broker speaks it on this port", "use amqps://, or the port for amqp://, usually 5672", nil}
+	case answer.Code == amqp.AccessRefused && answer != amqp.ErrSASL && (sock.lost.Load() || took < refusalDelay):
 		return errors.New("connection lost in the handshake")
-	case e.Code == amqp.AccessRefused:
-		return &Error{Code: e.Code, Reason: e.Reason}
+	case answer.Code == amqp.AccessRefused:
+		return &Error{Code: answer.Code, Reason: answer.Reason}
+	case e.uri.Scheme == "amqps" && !sock.lost.Load():
+		return errHungUp
 	default:
-		return fmt.Errorf("handshake: %s; is this the AMQP port of a broker?", e.Reason)
+		return fmt.Errorf("handshake: %s; is this the AMQP port of a broker?", answer.Reason)
 	}
 }
 

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -43,25 +40,8 @@ type Manager struct {
 // random order. It waits for the first session; if ctx ends before, the error is [ErrNotConnected] with the reason, and
 // nothing is left running. A URL or option that cannot be right is an error at once.
 func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
-	o := options{
-		name:       filepath.Base(os.Args[0]),
-		log:        slog.Default(),
-		heartbeat:  10 * time.Second,
-		minBackoff: 100 * time.Millisecond,
-		maxBackoff: 15 * time.Second,
-	}
-	on, err := dataPlaneByDefault()
+	o, err := newOptions(opts)
 	if err != nil {
-		return nil, err
-	}
-	o.library = !on
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if o.dial == nil {
-		o.dial = defaultDial(o.heartbeat)
-	}
-	if err := o.validate(); err != nil {
 		return nil, err
 	}
 	endpoints, err := parseURLs(url)
@@ -71,7 +51,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
 	run, cancel := context.WithCancel(context.Background())
 	m := &Manager{
 		endpoints: endpoints,
-		opts:      o,
+		opts:      *o,
 		cancel:    cancel,
 		done:      make(chan struct{}),
 		state:     State{Phase: Connecting, Since: time.Now()},
@@ -139,12 +119,14 @@ func (m *Manager) Close(ctx context.Context) error {
 func (m *Manager) run(ctx context.Context) {
 	defer close(m.done)
 	wait := newBackoff(m.opts.minBackoff, m.opts.maxBackoff)
+	lost := time.Now()
 	for {
 		s := m.connect(ctx, wait)
 		if s == nil {
 			return
 		}
 		born := time.Now()
+		m.opts.connected(time.Since(lost))
 		m.set(State{Phase: Connected, Addr: s.addr}, s)
 		m.opts.log.Info("connected", "broker", s.addr)
 		select {
@@ -156,6 +138,8 @@ func (m *Manager) run(ctx context.Context) {
 			wait.Reset()
 		}
 		m.opts.log.Warn("session lost", "broker", s.addr, "err", s.Err(), "after", time.Since(born).Round(time.Millisecond))
+		lost = time.Now()
+		m.opts.lost(s.Err(), lost.Sub(born))
 		m.set(State{Phase: Connecting, Err: s.Err()}, nil)
 		if !sleep(ctx, wait.NextBackOff()) {
 			return
@@ -175,6 +159,7 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 		if ctx.Err() != nil {
 			return nil
 		}
+		m.opts.dialFailed(err)
 		m.set(State{Phase: Connecting, Err: err, Attempt: attempt}, nil)
 		var delay time.Duration
 		if nobodyListens(err) {

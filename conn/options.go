@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -16,16 +18,40 @@ type options struct {
 	name       string
 	log        *slog.Logger
 	heartbeat  time.Duration
-	tls        *tls.Config
+	tls        func() (*tls.Config, error) // nil, or returning nil: what the URL says
+	login      func() (user, password string, err error)
 	minBackoff time.Duration
 	maxBackoff time.Duration
 	dial       DialFunc
 	background bool
+	hooks      []Hooks
 	library    bool // without the data plane
 }
 
 // A DialFunc opens a network connection to the broker at addr, a host and port. It must respect ctx.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func newOptions(opts []Option) (*options, error) {
+	o := &options{
+		name:       filepath.Base(os.Args[0]),
+		log:        slog.Default(),
+		heartbeat:  10 * time.Second,
+		minBackoff: 100 * time.Millisecond,
+		maxBackoff: 15 * time.Second,
+	}
+	on, err := dataPlaneByDefault()
+	if err != nil {
+		return nil, err
+	}
+	o.library = !on
+	for _, opt := range opts {
+		opt(o)
+	}
+	if o.dial == nil {
+		o.dial = defaultDial(o.heartbeat)
+	}
+	return o, o.validate()
+}
 
 func (o *options) validate() error {
 	if o.heartbeat < time.Second || o.heartbeat > 10*time.Minute || o.heartbeat%time.Second != 0 {
@@ -50,9 +76,22 @@ func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log
 // A parameter heartbeat of the URL wins, and the broker may ask for less. A dead connection is noticed after 1.5 times that.
 func WithHeartbeat(d time.Duration) Option { return func(o *options) { o.heartbeat = d } }
 
-// WithTLS sets the TLS configuration for amqps URLs; it is cloned for each dial. Default: the system's roots and the
-// files that the URL names (cacertfile, certfile, keyfile), read afresh for each dial.
-func WithTLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
+// WithTLS sets the TLS configuration for amqps URLs, in place of the files that a URL names; it is cloned for each dial.
+// Default: the system's roots and those files (cacertfile, certfile, keyfile), read afresh for each dial. TLS 1.2 is the least
+// that is spoken.
+func WithTLS(c *tls.Config) Option { return WithTLSFrom(func() (*tls.Config, error) { return c, nil }) }
+
+// WithTLSFrom has f say the TLS configuration for amqps URLs anew for each dial, so that renewed certificates need no
+// restart. If f returns nil it is the one that [WithTLS] describes as the default; with an error the dial fails, and is tried
+// again. f is called on several goroutines.
+func WithTLSFrom(f func() (*tls.Config, error)) Option { return func(o *options) { o.tls = f } }
+
+// WithCredentials has f say who logs in anew for each dial, so that a new password needs no restart. If the user is empty it is
+// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f is called on
+// several goroutines. Sessions that live are left alone.
+func WithCredentials(f func() (user, password string, err error)) Option {
+	return func(o *options) { o.login = f }
+}
 
 // WithBackoff sets the bounds of the wait between two dials: a random time between zero and a limit that doubles from
 // min to max. Default 100ms to 15s.

@@ -1,55 +1,41 @@
 package conn_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
+	"errors"
 	"fmt"
-	"math/big"
+	"io"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+	"github.com/rabbitrpc/rabbitrpc/internal/testcert"
 )
 
-// certificates makes a CA and one certificate for both sides, and returns their files.
-func certificates(t *testing.T) (ca, cert, key string) {
+func authority(t *testing.T, name string) *testcert.Authority {
 	t.Helper()
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o644))
-		return path
-	}
-	template := func(n int64, name string) *x509.Certificate {
-		return &x509.Certificate{
-			SerialNumber: big.NewInt(n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-			KeyUsage: x509.KeyUsageDigitalSignature,
-		}
-	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := testcert.NewAuthority(t.TempDir(), name)
 	must(t, err)
-	root := template(1, "authority")
-	root.IsCA, root.BasicConstraintsValid, root.KeyUsage = true, true, x509.KeyUsageCertSign
-	caDER, err := x509.CreateCertificate(rand.Reader, root, root, &caKey.PublicKey, caKey)
+	return a
+}
+
+// files issues a certificate, and returns the part of a URL that names it and its authority.
+func files(t *testing.T, a *testcert.Authority, r testcert.Request) string {
+	t.Helper()
+	cert, key, err := a.Issue(r)
 	must(t, err)
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	leafDER, err := x509.CreateCertificate(rand.Reader, template(2, "guest"), root, &leafKey.PublicKey, caKey)
-	must(t, err)
-	keyDER, err := x509.MarshalECPrivateKey(leafKey)
-	must(t, err)
-	return write("ca.pem", "CERTIFICATE", caDER), write("cert.pem", "CERTIFICATE", leafDER), write("key.pem", "EC PRIVATE KEY", keyDER)
+	return url.Values{"cacertfile": {a.File}, "certfile": {cert}, "keyfile": {key}}.Encode()
 }
 
 func freePort(t *testing.T) int {
@@ -60,42 +46,104 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// A broker that wants client certificates, reached in each way that there is.
-func TestTLS(t *testing.T) {
-	ca, cert, key := certificates(t)
-	port := freePort(t)
-	n, err := chaos.StartNode(t.Context(), chaos.WithPlugins("rabbitmq_auth_mechanism_ssl"), chaos.WithConfig(
-		fmt.Sprintf("listeners.ssl.1 = 127.0.0.1:%d", port),
-		"ssl_options.cacertfile = "+ca,
-		"ssl_options.certfile = "+cert,
-		"ssl_options.keyfile = "+key,
-		"ssl_options.verify = verify_peer",
-		"ssl_options.fail_if_no_peer_cert = true",
-		"auth_mechanisms.1 = PLAIN",
-		"auth_mechanisms.2 = EXTERNAL",
-		"ssl_cert_login_from = common_name",
-	))
-	must(t, err)
-	t.Cleanup(func() { must(t, n.Close()) })
+// why returns why a URL cannot be dialled. The reason must not have the password in it.
+func why(t *testing.T, url string, opts ...conn.Option) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	m := open(t, url, append(opts, conn.WithBackgroundDial())...)
+	for s := range m.Watch(ctx) {
+		if s.Phase == conn.Connected {
+			t.Fatal("connected")
+		}
+		if s.Err != nil {
+			t.Log(s.Err)
+			if strings.Contains(s.Err.Error(), "topsecret") {
+				t.Errorf("the password is in %v", s.Err)
+			}
+			return s.Err
+		}
+	}
+	t.Fatal("no reason in 30s")
+	return nil
+}
 
-	host := fmt.Sprintf("localhost:%d", port)
-	files := url.Values{"cacertfile": {ca}, "certfile": {cert}, "keyfile": {key}}.Encode()
-	pool := x509.NewCertPool()
-	pemCA, err := os.ReadFile(ca)
+// A broker that wants client certificates, reached in each way that there is, and in many that there are not.
+func TestTLS(t *testing.T) {
+	a, stranger := authority(t, "authority"), authority(t, "stranger")
+	cert, key, err := a.Issue(testcert.Request{Name: "broker"})
 	must(t, err)
-	pool.AppendCertsFromPEM(pemCA)
+	n := testbroker.OwnNode(t, chaos.WithTLS(a.File, cert, key), chaos.WithPlugins("rabbitmq_auth_mechanism_ssl"), chaos.WithConfig(
+		"auth_mechanisms.1 = PLAIN", "auth_mechanisms.2 = EXTERNAL", "ssl_cert_login_from = common_name"))
+	must(t, n.ChangePassword(t.Context(), "guest", "topsecret"))
+	login := "guest:topsecret@"
+	good := files(t, a, testcert.Request{Name: "guest"})
+
+	t.Run("reached", func(t *testing.T) { reachTLS(t, n.TLSAddr(), login, good, a) })
+	onlyCA := url.Values{"cacertfile": {a.File}}.Encode()
+	_, port, err := net.SplitHostPort(n.TLSAddr())
+	must(t, err)
+	for _, tt := range []struct{ name, url, want string }{
+		{"authority of the system", "amqps://" + login + n.TLSAddr(), "name its file with cacertfile"},
+		{"wrong authority", "amqps://" + login + n.TLSAddr() + "?" + files(t, stranger, testcert.Request{Name: "x"}), "name its file with cacertfile"},
+		{"wrong host", "amqps://" + login + "127.0.0.1:" + port + "?" + good, "not for 127.0.0.1"},
+		{"no client certificate", "amqps://" + login + n.TLSAddr() + "?" + onlyCA, "name one with certfile and keyfile"},
+		{"client of a stranger", "amqps://" + login + n.TLSAddr() + "?" + mixed(t, a, stranger), "certificate"},
+		{"expired client", "amqps://" + login + n.TLSAddr() + "?" + files(t, a, testcert.Request{Name: "old", NotBefore: time.Now().Add(-30 * time.Hour)}), "renew (it|the client's certificate)"},
+		{"TLS to the plain port", strings.Replace(n.URLFor("guest", "topsecret", "/"), "amqp:", "amqps:", 1), "the broker does not speak it on this port"},
+		{"plain to the TLS port", "amqp://" + login + n.TLSAddr(), "the broker speaks it on this port"},
+		{"authority is no file", "amqps://" + login + n.TLSAddr() + "?cacertfile=/nowhere.pem", "/nowhere.pem: no such file"},
+		{"authority is no PEM", "amqps://" + login + n.TLSAddr() + "?cacertfile=tls.go", "has no certificate in PEM"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := why(t, tt.url); !errors.Is(err, conn.ErrTLS) || !regexp.MustCompile(tt.want).MatchString(err.Error()) {
+				t.Errorf("got %v, want ErrTLS and %q", err, tt.want)
+			}
+		})
+	}
+	t.Run("wrong password", func(t *testing.T) {
+		t.Parallel() // the broker takes three seconds to refuse
+		if err := why(t, "amqps://guest:nottopsecret@"+n.TLSAddr()+"?"+good); !errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrTLS) {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	})
+	t.Run("user without a password", func(t *testing.T) { // the certificate names a user that the broker does not know
+		t.Parallel()
+		unknown := files(t, a, testcert.Request{Name: "nobody"})
+		if err := why(t, "amqps://"+n.TLSAddr()+"?auth_mechanism=external&"+unknown); !errors.Is(err, conn.ErrRefused) {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	})
+	t.Run("rotated", func(t *testing.T) { rotate(t, n.TLSAddr(), login, a, stranger) })
+}
+
+func reachTLS(t *testing.T, addr, login, good string, a *testcert.Authority) {
+	cert, key, err := a.Issue(testcert.Request{Name: "configured"})
+	must(t, err)
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	must(t, err)
-	config := &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-
+	config := &tls.Config{RootCAs: pool(t, a), Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	_, port, _ := net.SplitHostPort(addr)
 	for name, reach := range map[string]func(t *testing.T) *conn.Manager{
-		"files in the URL": func(t *testing.T) *conn.Manager { return open(t, "amqps://guest:guest@"+host+"/?"+files) },
-		"configuration":    func(t *testing.T) *conn.Manager { return open(t, "amqps://guest:guest@"+host, conn.WithTLS(config)) },
+		"files in the URL": func(t *testing.T) *conn.Manager { return open(t, "amqps://"+login+addr+"/?"+good) },
+		"configuration":    func(t *testing.T) *conn.Manager { return open(t, "amqps://"+login+addr, conn.WithTLS(config)) },
+		"configuration of each dial": func(t *testing.T) *conn.Manager { // the first fails
+			var dials atomic.Int64
+			return open(t, "amqps://"+login+addr, conn.WithTLSFrom(func() (*tls.Config, error) {
+				if dials.Add(1) <= 2 { // a session has two connections
+					return nil, errors.New("half a file")
+				}
+				return config, nil
+			}))
+		},
 		"certificate for a password": func(t *testing.T) *conn.Manager {
-			return open(t, "amqps://"+host+"/?auth_mechanism=external&"+files)
+			return open(t, "amqps://"+addr+"/?auth_mechanism=external&"+good)
+		},
+		"name for the host": func(t *testing.T) *conn.Manager {
+			return open(t, "amqps://"+login+"127.0.0.1:"+port+"/?server_name_indication=localhost&"+good)
 		},
 		"second host of a list": func(t *testing.T) *conn.Manager { // the library writes the name of the first into the configuration
-			return open(t, fmt.Sprintf("amqps://guest:guest@127.0.0.1:%d,amqps://guest:guest@%s", freePort(t), host), conn.WithTLS(config))
+			return open(t, fmt.Sprintf("amqps://%s127.0.0.1:%d,amqps://%s%s", login, freePort(t), login, addr), conn.WithTLS(config))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,16 +156,93 @@ func TestTLS(t *testing.T) {
 	if config.ServerName != "" {
 		t.Errorf("the configuration that was given has the server name %q now", config.ServerName)
 	}
-	t.Run("unknown authority", func(t *testing.T) {
-		m := open(t, "amqps://guest:guest@"+host, conn.WithTLS(&tls.Config{MinVersion: tls.VersionTLS12}), conn.WithBackgroundDial())
-		for s := range m.Watch(t.Context()) {
-			if s.Phase == conn.Connected {
-				t.Fatal("connected")
+}
+
+func pool(t *testing.T, a *testcert.Authority) *x509.CertPool {
+	t.Helper()
+	pem, err := os.ReadFile(a.File)
+	must(t, err)
+	p := x509.NewCertPool()
+	p.AppendCertsFromPEM(pem)
+	return p
+}
+
+// mixed names the certificate of a stranger, and the authority of the broker.
+func mixed(t *testing.T, a, stranger *testcert.Authority) string {
+	t.Helper()
+	cert, key, err := stranger.Issue(testcert.Request{Name: "guest"})
+	must(t, err)
+	return url.Values{"cacertfile": {a.File}, "certfile": {cert}, "keyfile": {key}}.Encode()
+}
+
+// rotate replaces an expired certificate while a manager dials: the next dial takes the new one.
+func rotate(t *testing.T, addr, login string, a, stranger *testcert.Authority) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "me.pem"), filepath.Join(dir, "me.key")
+	put := func(a *testcert.Authority) {
+		c, k, err := a.Issue(testcert.Request{Name: "rotated"})
+		must(t, err)
+		must(t, os.Rename(k, key))
+		must(t, os.Rename(c, cert))
+	}
+	put(stranger)
+	m := open(t, "amqps://"+login+addr+"?"+url.Values{"cacertfile": {a.File}, "certfile": {cert}, "keyfile": {key}}.Encode(),
+		conn.WithBackgroundDial())
+	for s := range m.Watch(t.Context()) {
+		if s.Err != nil {
+			break
+		}
+	}
+	put(a)
+	session(t, m)
+}
+
+// Brokers that are not as they should be.
+func TestTLSOfAStranger(t *testing.T) {
+	a := authority(t, "authority")
+	for _, tt := range []struct {
+		name    string
+		request testcert.Request
+		version uint16
+		want    string
+	}{
+		{"expired", testcert.Request{Name: "old", NotBefore: time.Now().Add(-30 * time.Hour)}, 0, "has expired"},
+		{"not valid yet", testcert.Request{Name: "new", NotBefore: time.Now().Add(time.Hour)}, 0, "check the clock of this host"},
+		{"another host", testcert.Request{Name: "other", Hosts: []string{"broker.example"}}, 0, "broker.example"},
+		{"TLS 1.1 at most", testcert.Request{Name: "ancient"}, tls.VersionTLS11, "protocol version not supported"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cert, key, err := a.Issue(tt.request)
+			must(t, err)
+			pair, err := tls.LoadX509KeyPair(cert, key)
+			must(t, err)
+			config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tt.version}
+			url := "amqps://guest:topsecret@" + listenTLS(t, config)
+			careless := conn.WithTLS(&tls.Config{RootCAs: pool(t, a), MinVersion: tls.VersionTLS10}) // which is too little
+			if err := why(t, url, careless); !errors.Is(err, conn.ErrTLS) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want ErrTLS and %q", err, tt.want)
 			}
-			if s.Err != nil {
-				t.Log(s.Err)
+		})
+	}
+}
+
+// listenTLS makes a TLS server that says nothing, and returns its address.
+func listenTLS(t *testing.T, config *tls.Config) string {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	must(t, err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
 				return
 			}
+			io.Copy(io.Discard, c)
+			c.Close()
 		}
-	})
+	}()
+	t.Cleanup(func() { l.Close(); <-ended })
+	return fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
 }

@@ -26,6 +26,7 @@ func DefaultURL() string {
 // An endpoint is one URL of a broker. Its text form has no credentials.
 type endpoint struct {
 	url     string
+	uri     amqp.URI // what is in it
 	host    string
 	timeout time.Duration // for a dial with its handshake; 0 for the defaults
 }
@@ -57,6 +58,12 @@ func parseURLs(list string) ([]endpoint, error) {
 	return endpoints, nil
 }
 
+// CheckURL returns the error with which [Open] would refuse a URL, or a list of them, at once.
+func CheckURL(url string) error {
+	_, err := parseURLs(url)
+	return err
+}
+
 func hasScheme(s string) bool {
 	return strings.HasPrefix(s, "amqp://") || strings.HasPrefix(s, "amqps://")
 }
@@ -85,9 +92,23 @@ func parseURL(s string) (endpoint, error) {
 	if bad {
 		return endpoint{}, fmt.Errorf("has a bad port or query parameter; known are %s", strings.Join(parameters, ", "))
 	}
+	if err := checkFiles(&u); err != nil {
+		return endpoint{}, err
+	}
 	host := u.Scheme + "://" + hostPort(u.Host, u.Port)
 	if u.Vhost != "/" {
 		host += "/" + url.PathEscape(u.Vhost)
 	}
-	return endpoint{url: s, host: host, timeout: time.Duration(u.ConnectionTimeout) * time.Millisecond}, nil
+	return endpoint{url: s, uri: u, host: host, timeout: time.Duration(u.ConnectionTimeout) * time.Millisecond}, nil
+}
+
+// checkFiles refuses what looks like TLS and would be none.
+func checkFiles(u *amqp.URI) error {
+	switch {
+	case (u.CertFile == "") != (u.KeyFile == ""):
+		return errors.New("has one of certfile and keyfile: a client's certificate needs both")
+	case u.Scheme == "amqp" && (u.CACertFile != "" || u.CertFile != ""):
+		return errors.New("names files for TLS, and amqp:// is not encrypted: use amqps://")
+	}
+	return nil
 }

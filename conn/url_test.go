@@ -102,3 +102,12 @@ func TestBackoffIsFullJitter(t *testing.T) {
 		t.Errorf("the longest of 2000 waits was %v, want nearly %v", most, hi)
 	}
 }
+
+func TestCheckURL(t *testing.T) {
+	if err := CheckURL("amqp://a,amqps://b"); err != nil {
+		t.Errorf("two URLs: %v", err)
+	}
+	if err := CheckURL("amqp://a,amqp://guest:s3cret@b:port"); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("got %v, want an error without the password", err)
+	}
+}

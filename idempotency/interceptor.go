@@ -28,7 +28,8 @@ const (
 //
 //   - A call that is new runs. Its outcome is recorded, then answered. If the
 //     error says ExecutedNo the call did not run: nothing is recorded, and it may
-//     run later.
+//     run later. The same holds for an error with [rpc.ErrInDoubt] in its chain whose
+//     code is retryable, unless the call is to be executed at most once.
 //   - A duplicate of a call that runs behind this interceptor waits for it, as
 //     long as its own context lasts, and gets the recorded outcome. If the call
 //     turns out not to have run, the duplicate takes its turn.
@@ -162,7 +163,8 @@ func (o *once) run(ctx context.Context, req *rpc.Request, begun Begun, h rpc.Han
 		if r.record == (Record{}) {
 			r.record.Err = rpc.Errorf(rpc.Internal, "the handler panicked")
 		}
-		if failed := o.settle(&r.grace, begun, &r.record); failed != nil {
+		again := !r.record.executed() || r.record.inDoubt() && !req.AtMostOnce
+		if failed := o.settle(&r.grace, begun, &r.record, again); failed != nil {
 			reply, err, undone = nil, failed, errors.Is(failed, ErrUndone)
 		}
 	}()
@@ -182,12 +184,13 @@ func (o *once) run(ctx context.Context, req *rpc.Request, begun Begun, h rpc.Han
 	return reply, nil, false
 }
 
-// settle ends the claim. It returns the answer to give if the outcome must not be.
-func (o *once) settle(ctx *grace, begun Begun, record *Record) *rpc.Error {
+// settle ends the claim. If the call may run again there is nothing to record. It returns the answer to give if the
+// outcome must not be.
+func (o *once) settle(ctx *grace, begun Begun, record *Record, again bool) *rpc.Error {
 	defer ctx.end()
-	if !record.executed() {
+	if again {
 		// If this fails the call cannot run until the store lets go of the claim.
-		// That it has not run is true all the same.
+		// What became of it is true all the same.
 		_ = o.store.Abandon(ctx, begun.Token)
 		if begun.State == Orphaned {
 			return record.Err.WithExecuted(rpc.ExecutedUnknown) // by whoever had it before

@@ -187,6 +187,34 @@ func TestNotExecutedRunsAgain(t *testing.T) {
 	c.wantRuns(t, 2)
 }
 
+// A handler in doubt that invites the same call gets it again; else its answer is recorded like any other.
+func TestInDoubt(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		code rpc.Code
+		once bool
+		runs int32
+	}{
+		{"retryable", rpc.Unavailable, false, 2},
+		{"retryable, at most once", rpc.Unavailable, true, 1},
+		{"not retryable", rpc.DeadlineExceeded, false, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := &counter{do: func(context.Context, *rpc.Request) (*rpc.Reply, error) {
+				return nil, rpc.Errorf(tt.code, "connection lost").WithCause(rpc.ErrInDoubt)
+			}}
+			h := intercept(t, c)
+			for range 2 {
+				req := request("1")
+				req.AtMostOnce = tt.once
+				_, err := h(t.Context(), req)
+				wantError(t, err, tt.code, rpc.ExecutedUnknown)
+			}
+			c.wantRuns(t, tt.runs)
+		})
+	}
+}
+
 // Many goroutines, one call: whoever comes when, the handler runs once.
 func TestManyDuplicatesRunOnce(t *testing.T) {
 	c := &counter{}

@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -59,4 +60,9 @@ func (r *Record) replay() (*rpc.Reply, error) {
 // says that the call did not run.
 func (r *Record) executed() bool {
 	return r.Err == nil || r.Err.Executed != rpc.ExecutedNo
+}
+
+// inDoubt says whether the handler does not know what has happened, and invites the same call again.
+func (r *Record) inDoubt() bool {
+	return r.Err != nil && r.Err.Code.Retryable() && errors.Is(r.Err, rpc.ErrInDoubt)
 }

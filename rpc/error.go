@@ -40,6 +40,11 @@ type Error struct {
 // handler that returns it.
 var ErrNoAnswer = errors.New("no answer")
 
+// ErrInDoubt is in the chain of a handler's error if the handler does not know whether what it was for has happened: it
+// passed the call on, to a program or another server, and that ended without an answer. Servers answer such an error with
+// ExecutedUnknown. If its code is retryable it is not recorded, so that the same call, under its ID, runs again.
+var ErrInDoubt = errors.New("outcome in doubt")
+
 // Errorf returns an error with the given code, and a message formatted like
 // [fmt.Errorf]. A code that is OK or no code at all becomes Unknown.
 //

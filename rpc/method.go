@@ -1,6 +1,9 @@
 package rpc
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Method names a method of a service and the types of its request and result. Both
 // sides share it, so that neither can get them wrong:
@@ -10,12 +13,24 @@ type Method[Req, Res any] struct {
 	Service     string
 	Name        string
 	ContentType string // of the request and the result; "" means ContentTypeJSON
+	Doc         string // what it does, for those who ask a server: see [Description]
 
 	// Defaults for the calls of this method; those of a call win.
 
 	Timeout    time.Duration // 0 means the client's
 	AtMostOnce bool          // never send a call again once it may have been delivered
 	Durable    bool          // the effect must happen even if the caller dies
+}
+
+// A Description is what a server says of a method to a caller that asks: see client.Describe. The schemas, in JSON Schema,
+// are those of the Go types; nil where they are not known, or larger than 32 KiB, or the method does not take JSON.
+type Description struct {
+	Service     string          `json:"service"`
+	Method      string          `json:"method"`
+	Doc         string          `json:"doc,omitempty"`
+	ContentType string          `json:"content_type,omitempty"`
+	Request     json.RawMessage `json:"request,omitempty"`
+	Result      json.RawMessage `json:"result,omitempty"`
 }
 
 // Marshal encodes v as contentType. It returns the errors of [CodecFor], and

@@ -189,7 +189,7 @@ func TestNotParked(t *testing.T) {
 		var refuse atomic.Bool
 		c := &hooked{Connector: r.conn, declare: func() error {
 			if refuse.Load() {
-				return &conn.Error{Code: 403, Reason: "ACCESS_REFUSED"}
+				return &conn.Error{Code: 541, Reason: "INTERNAL_ERROR"}
 			}
 			return nil
 		}}

@@ -20,13 +20,15 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	s.answering.Add(1)
 	defer s.answering.Add(-1)
 	s.stats.received.Add(1)
+	j.waited = time.Since(j.received)
 	j.stop = ctx.Done()
 	failpoint.Hit("delivered")
 	call, err := wire.DecodeRequest(&j.delivery.Message, *j.source)
+	ctx = rpc.WithRequest(ctx, &call.Request) // for what is logged
 	if errors.Is(err, wire.ErrNoReply) || !s.answerable(ctx, j, call) {
 		s.stats.dropped.Add(1)
-		s.unanswered.warn(s.opts.log, "request dropped: its reply-to may not be answered", "service", s.service)
-		s.ack(j)
+		s.unanswered.warn(ctx, s.opts.log, "request dropped: its reply-to may not be answered", "service", s.service, "call", call.ID)
+		s.ack(ctx, j)
 		return
 	}
 	deadline := j.received.Add(call.Timeout)
@@ -34,17 +36,19 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	switch {
 	case err != nil:
 		s.stats.rejected.Add(1)
-		m = s.encodeError(j, call, err)
+		e := own(err)
+		s.ended(ctx, j, call, nil, e)
+		m = s.encodeError(j, call, e)
 	case !time.Now().Before(deadline):
 		s.stats.expired.Add(1) // the caller has given up
-		s.ack(j)
+		s.ack(ctx, j)
 		return
 	default:
 		failpoint.Hit("validated")
 		o := s.watch(ctx, j, call, deadline)
 		m = s.execute(ctx, j, call, deadline)
 		if told := !o.end(); told && !j.keep {
-			s.ack(j)
+			s.ack(ctx, j)
 			return
 		}
 	}
@@ -52,7 +56,7 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	case j.keep:
 		j.delivery.Nack(true)
 	case s.send(ctx, j, call, m):
-		s.ack(j)
+		s.ack(ctx, j)
 	case !wire.Refuses(m) && errors.Is(j.session.Err(), conn.ErrCancelled):
 		s.sendLater(ctx, j, m, deadline)
 	}
@@ -64,42 +68,53 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 		return wire.EncodeReply(call, &rpc.Reply{ContentType: rpc.ContentTypeText, Server: s.opts.name})
 	}
 	call.Redelivered = j.delivery.Redelivered
-	ctx, cancel := context.WithDeadline(rpc.WithRequest(withJob(ctx, j), &call.Request), deadline)
+	ctx, cancel := context.WithDeadline(withJob(ctx, j), deadline)
 	defer cancel()
-	if denied := s.authorize(ctx, &call.Request); denied != nil {
-		s.stats.rejected.Add(1)
-		return s.encodeError(j, call, denied)
+	if call.Method == wire.Describe {
+		return s.describe(ctx, j, call)
 	}
-	if s.methods[call.Method] == nil {
-		s.stats.rejected.Add(1)
-		return s.encodeError(j, call, rpc.Errorf(rpc.Unimplemented, "service %s has no method %s", s.service, call.Method).
-			WithExecuted(rpc.ExecutedNo))
-	}
-	s.stats.running.Add(1)
-	reply, err := s.safely(ctx, &call.Request, s.handler, "interceptor")
-	s.stats.running.Add(-1)
+	reply, err := s.outcome(ctx, &call.Request)
+	s.ended(ctx, j, call, reply, err)
 	if err != nil {
-		s.stats.failed.Add(1)
 		return s.encodeError(j, call, err)
 	}
-	if len(reply.Body) > s.opts.limits.Reply {
+	return wire.EncodeReply(call, reply)
+}
+
+// outcome runs the call, if it may be, and counts what came of it.
+func (s *Server) outcome(ctx context.Context, r *rpc.Request) (*rpc.Reply, *rpc.Error) {
+	if denied := s.authorize(ctx, r); denied != nil {
+		s.stats.rejected.Add(1)
+		return nil, denied
+	}
+	if s.methods[r.Method] == nil {
+		s.stats.rejected.Add(1)
+		return nil, s.noMethod(r.Method)
+	}
+	s.stats.running.Add(1)
+	reply, err := s.safely(ctx, r, s.handler, "interceptor")
+	s.stats.running.Add(-1)
+	if err == nil && len(reply.Body) > s.opts.limits.Reply {
+		err = rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
+			len(reply.Body), s.opts.limits.Reply).WithExecuted(rpc.ExecutedYes)
+	}
+	if err != nil {
 		s.stats.failed.Add(1)
-		return s.encodeError(j, call, rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
-			len(reply.Body), s.opts.limits.Reply).WithExecuted(rpc.ExecutedYes))
+		e := own(err)
+		if e == nil { // of an interceptor outside of verdict
+			s.opts.log.WarnContext(ctx, "interceptor failed", "service", s.service, "method", r.Method, "call", r.ID, "err", err)
+			e = rpc.Errorf(rpc.Unknown, "interceptor failed")
+		}
+		return nil, e
 	}
 	s.stats.answered.Add(1)
 	if reply.Replayed {
 		s.stats.replayed.Add(1)
 	}
-	return wire.EncodeReply(call, reply)
+	return reply, nil
 }
 
-func (s *Server) encodeError(j *job, call *wire.Call, err error) *conn.Message {
-	e := own(err)
-	if e == nil { // of an interceptor outside of verdict
-		s.opts.log.Warn("interceptor failed", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
-		e = rpc.Errorf(rpc.Unknown, "interceptor failed")
-	}
+func (s *Server) encodeError(j *job, call *wire.Call, e *rpc.Error) *conn.Message {
 	if e.Executed == rpc.ExecutedNo && j.delivery.Redelivered {
 		e = e.WithExecuted(rpc.ExecutedUnknown) // who had the request before may have executed it
 	}
@@ -114,13 +129,13 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 	if wire.KindOfReplyTo(call.ReplyTo) == wire.ReplyDirect {
 		if err := s.direct.publish(ctx, m); err != nil {
 			s.stats.unroutable.Add(1)
-			s.unanswered.warn(s.opts.log, "reply dropped", "service", s.service, "err", err)
+			s.unanswered.warn(ctx, s.opts.log, "reply dropped", "service", s.service, "call", call.ID, "err", err)
 		}
 		return true
 	}
 	err := s.publishConfirmed(ctx, j, m)
 	if errors.Is(err, conn.ErrInvalid) {
-		s.opts.log.Error("reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
+		s.opts.log.ErrorContext(ctx, "reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 		m = s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
 		m.UserID, m.ConfirmRouted = s.opts.user, s.opts.quorum == 0 && !j.source.Plain
 		err = s.publishConfirmed(ctx, j, m)
@@ -219,9 +234,9 @@ func (j *job) publish(ctx context.Context, m *conn.Message, confirmed func(bool)
 // confirms nothing, and would keep the worker.
 const confirmTimeout = 10 * time.Second
 
-func (s *Server) ack(j *job) {
+func (s *Server) ack(ctx context.Context, j *job) {
 	if err := j.delivery.Ack(); err != nil && !errors.Is(err, conn.ErrClosed) {
-		s.opts.log.Warn("request not acknowledged", "service", s.service, "err", err)
+		s.opts.log.WarnContext(ctx, "request not acknowledged", "service", s.service, "call", j.delivery.CorrelationID, "err", err)
 	}
 	failpoint.Hit("acked")
 }

@@ -18,7 +18,7 @@ func (s *Server) authorize(ctx context.Context, r *rpc.Request) *rpc.Error {
 	if e := own(err); e != nil {
 		return e.WithExecuted(rpc.ExecutedNo)
 	}
-	s.denied.warn(s.opts.log, "request not permitted", "service", s.service, "method", r.Method, "call", r.ID,
+	s.denied.warn(ctx, s.opts.log, "request not permitted", "service", s.service, "method", r.Method, "call", r.ID,
 		"user", r.User, "err", err)
 	return rpc.Errorf(rpc.PermissionDenied, "not permitted").WithCause(err).WithExecuted(rpc.ExecutedNo)
 }

@@ -363,7 +363,7 @@ func TestDirectReplyTo(t *testing.T) {
 				return p.Publish(m, confirmed)
 			},
 		}
-		p := r.start(c, twice, server.WithQueue("rpc_queue", "double"))
+		p := r.start(c, twice, server.WithQueue("rpc_queue", "double"), server.WithoutDiscovery())
 		main, err := r.conn.Session(t.Context())
 		if err != nil {
 			t.Fatal(err)

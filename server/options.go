@@ -21,10 +21,13 @@ type options struct {
 	timeout      time.Duration
 	limits       Limits
 	name         string
+	version      string
+	hidden       bool
 	user         string
 	log          *slog.Logger
 	store        idempotency.Store
 	interceptors []rpc.Interceptor
+	requestEnded []func(context.Context, RequestEnded)
 	queue        string         // plain
 	method       string         // for messages of the plain queue that name none
 	replyTo      *regexp.Regexp // names of queues that its callers may have answered, exclusive or not; may be nil
@@ -64,6 +67,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("timeout must be 1ms to %v, got %v", maxTimeout, o.timeout)
 	case o.name == "" || len(o.name) > 255:
 		return fmt.Errorf("name must have 1 to 255 bytes, got %d", len(o.name))
+	case len(o.version) > 255:
+		return fmt.Errorf("version must have at most 255 bytes, got %d", len(o.version))
 	case len(o.user) > 255:
 		return fmt.Errorf("user must have at most 255 bytes, got %d", len(o.user))
 	case len(o.queue) > 255:
@@ -97,6 +102,14 @@ func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout =
 
 // WithName names this instance in its replies, 1 to 255 bytes. Default: host and process id.
 func WithName(name string) Option { return func(o *options) { o.name = name } }
+
+// WithVersion says which version of the service this is, to those who ask which instances there are: at most 255 bytes.
+// Default: not said.
+func WithVersion(v string) Option { return func(o *options) { o.version = v } }
+
+// WithoutDiscovery does not answer those who ask which instances there are: no name, method, version or count gets to
+// callers who may not call this service but may publish to the exchange rabbitrpc. It also saves a session.
+func WithoutDiscovery() Option { return func(o *options) { o.hidden = true } }
 
 // WithUser says in each reply that it comes from this RabbitMQ user, which must be the one that the server's connection has
 // logged in as: the broker checks it, and ends the session if it is not. Callers can insist on it. Default: not said.

@@ -44,7 +44,8 @@ func (o *overdue) tell() {
 	defer close(o.told)
 	s, call := o.server, o.call
 	s.stats.overdue.Add(1)
-	s.opts.log.Error("request is overdue, and keeps its worker", "service", s.service,
+	s.stats.stuck.Add(1)
+	s.opts.log.ErrorContext(o.ctx, "request is overdue, and keeps its worker", "service", s.service,
 		"method", call.Method, "call", call.ID, "timeout", call.Timeout)
 	s.send(o.ctx, o.job, call, s.encodeError(o.job, call, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time")))
 }
@@ -57,5 +58,6 @@ func (o *overdue) end() bool {
 		return true
 	}
 	<-o.told
+	o.server.stats.stuck.Add(-1)
 	return false
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
-// parkedMost bounds a parked queue; the oldest makes room.
-const parkedMost = 10_000
-
 const parkTimeout = 5 * time.Second // of one try
 
 // park moves a request to the service's parked queue. It does not give up before the session ends, or the server stops:
@@ -28,7 +25,7 @@ func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) e
 		if err == nil {
 			break
 		}
-		s.opts.log.Error("request cannot be parked", "service", s.service, "method", r.Method, "call", r.ID,
+		s.opts.log.ErrorContext(ctx, "request cannot be parked", "service", s.service, "method", r.Method, "call", r.ID,
 			"attempts", starts, "err", err)
 		select {
 		case <-time.After(refusedWait):
@@ -39,7 +36,7 @@ func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) e
 		return rpc.Errorf(rpc.Unavailable, "request cannot be parked").WithCause(err).WithExecuted(rpc.ExecutedNo)
 	}
 	s.stats.parked.Add(1)
-	s.opts.log.Error("request parked: no server lived to answer it", "service", s.service, "method", r.Method,
+	s.opts.log.ErrorContext(ctx, "request parked: no server lived to answer it", "service", s.service, "method", r.Method,
 		"call", r.ID, "attempts", starts, "queue", wire.ParkedQueue(s.service))
 	return nil
 }
@@ -60,17 +57,4 @@ func (s *Server) publishParked(ctx context.Context, j *job, m *conn.Message) err
 		return errParkedReturned
 	}
 	return nil
-}
-
-// declareParked makes sure of the parked queue. With other properties than these it serves as well.
-func (s *Server) declareParked(ctx context.Context, session conn.Session) error {
-	args := map[string]any{"x-max-length": int64(parkedMost)}
-	if s.opts.quorum > 0 {
-		args["x-queue-type"] = "quorum"
-	}
-	_, err := session.DeclareQueue(ctx, conn.Queue{Name: wire.ParkedQueue(s.service), Durable: true, Args: args})
-	if errors.Is(err, conn.ErrPrecondition) {
-		return nil
-	}
-	return err
 }

@@ -100,8 +100,8 @@ func TestOverdue(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		took(t, start, 11*time.Second) // the timeout, and a second
-		if s := p.Stats(); s.Overdue != 1 || s.Running != 1 || unacked(r) != 1 {
-			t.Errorf("%d overdue, %d run, %d unacked, want one of each", s.Overdue, s.Running, unacked(r))
+		if s := p.Stats(); s.Overdue != 1 || s.Stuck != 1 || s.Running != 1 || unacked(r) != 1 {
+			t.Errorf("%d overdue, %d stuck, %d run, %d unacked, want one of each", s.Overdue, s.Stuck, s.Running, unacked(r))
 		}
 		if log := r.log.String(); !strings.Contains(log, "request is overdue, and keeps its worker") || !strings.Contains(log, m.CorrelationID) {
 			t.Errorf("log:\n%s", log)
@@ -111,6 +111,9 @@ func TestOverdue(t *testing.T) {
 		synctest.Wait()
 		if got := r.replies(); len(got) != 0 || unacked(r) != 0 {
 			t.Errorf("got %v and %d unacked, want neither a second reply nor the request", got, unacked(r))
+		}
+		if s := p.Stats(); s.Stuck != 0 {
+			t.Errorf("%d stuck, want none", s.Stuck)
 		}
 		if reply, err := r.ask(m); err != nil || string(reply.Body) != "2" || runs.ran() != 2 {
 			t.Errorf("asked again: got %v, %v of %d runs, want what was recorded", reply, err, runs.ran())

@@ -31,7 +31,9 @@ type job struct {
 	received  time.Time
 	keep      bool            // it could not be parked: the broker is to keep it
 	stop      <-chan struct{} // closed when handlers are to stop
+	waited    time.Duration   // for a worker
 	executed  atomic.Bool     // a handler was called
+	handled   atomic.Int64    // nanoseconds in it, if a hook wants to know
 }
 
 type jobKey struct{}
@@ -62,7 +64,14 @@ func (s *Server) Run(ctx context.Context) error {
 	for range s.opts.workers {
 		workers.Go(func() { s.work(handling, jobs) })
 	}
+	shown, hide := context.WithCancel(handling) // while it drains, too
+	var discovery sync.WaitGroup
+	discovery.Go(func() { s.beDiscovered(shown) })
+	defer discovery.Wait()
+	defer hide()
 	err := s.serve(ctx, jobs)
+	s.enter(Draining, nil)
+	defer s.enter(Stopped, nil)
 	close(s.last)
 	giveBack(jobs)
 	return errors.Join(err, s.drain(&workers, stop))
@@ -137,9 +146,11 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		if err == nil {
 			err = s.serveSession(ctx, session, publisher, jobs)
 		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
+		}
+		s.enter(Waiting, err)
+		switch {
 		case session.Err() != nil && s.opts.failFast && takenAway(session.Err()):
 			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
@@ -162,29 +173,41 @@ func takenAway(err error) bool {
 
 // serveSession serves in one session until that, or ctx, ends.
 func (s *Server) serveSession(ctx context.Context, session conn.Session, publisher conn.Publisher, jobs chan *job) error {
-	sources, err := s.declare(ctx, session)
+	refused, err := s.declare(ctx, session)
 	if err != nil {
 		return err
+	}
+	if refused != nil {
+		s.opts.log.Info("this server may not declare what it needs, and relies on others for it", "service", s.service, "err", refused)
 	}
 	if s.opts.parks() {
 		if err := s.declareParked(ctx, session); err != nil && session.Err() == nil {
 			s.opts.log.Error("requests that kill servers cannot be parked", "service", s.service, "err", err)
 		}
 	}
+	sources := s.sources()
 	again := time.NewTicker(declareEvery)
 	defer again.Stop()
+	if refused != nil { // each refusal is in the broker's log, too
+		again.Stop()
+	}
 	for {
 		paused, changed := s.gate.state()
 		var consumers []conn.Consumer
-		if !paused {
-			if consumers, err = s.consume(ctx, session, publisher, sources, jobs); err == nil {
+		if paused {
+			s.enter(Paused, nil)
+		} else {
+			consumers, err = s.consume(ctx, session, publisher, sources, jobs)
+			if err = undeclared(err, refused); err == nil {
 				s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
+				s.enter(Serving, nil)
 				s.readyOnce.Do(func() { close(s.ready) })
 			}
 		}
 		if err == nil {
 			err = s.stay(ctx, session, again.C, changed)
 		}
+		s.leave(ctx, err) // first: to end a consumer may take a while
 		for _, c := range consumers {
 			s.cancel(c)
 		}
@@ -246,47 +269,6 @@ func (s *Server) cancel(c conn.Consumer) {
 	if err := c.Cancel(ctx); err != nil && !errors.Is(err, conn.ErrClosed) {
 		s.opts.log.Warn("consumer did not end", "service", s.service, "err", err)
 	}
-}
-
-// declare makes sure of the service's exchange and queues, and returns what each queue holds.
-func (s *Server) declare(ctx context.Context, session conn.Session) (map[string]*wire.Source, error) {
-	source := wire.Source{Service: s.service, Timeout: min(s.opts.timeout, s.opts.limits.Timeout), Limits: s.opts.limits.ofRequests()}
-	queue := wire.Queue(s.service)
-	args := map[string]any{"x-dead-letter-exchange": ""} // and no routing key: back to the caller, by CC
-	if s.opts.quorum > 0 {
-		args["x-queue-type"] = "quorum"
-		args["x-delivery-limit"] = int64(s.opts.quorum)
-	}
-	if s.opts.maxQueue > 0 {
-		args["x-max-length"] = int64(s.opts.maxQueue)
-		if s.opts.quorum == 0 { // which knows no way but to drop its oldest
-			args["x-overflow"] = "reject-publish-dlx" // with reject-publish a request is gone, and nobody told
-		}
-	}
-	if err := session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}); err != nil {
-		return nil, err
-	}
-	if _, err := session.DeclareQueue(ctx, conn.Queue{Name: queue, Durable: true, Args: args}); err != nil {
-		return nil, err
-	}
-	if err := session.BindQueue(ctx, queue, wire.Exchange, wire.Key(s.service)); err != nil {
-		return nil, err
-	}
-	sources := map[string]*wire.Source{queue: &source}
-	if s.opts.queue == "" {
-		return sources, nil
-	}
-	plain := source
-	plain.Plain, plain.Method = true, s.opts.method
-	sources[s.opts.queue] = &plain
-	_, err := session.InspectQueue(ctx, s.opts.queue)
-	if errors.Is(err, conn.ErrNotFound) {
-		_, err = session.DeclareQueue(ctx, conn.Queue{Name: s.opts.queue, Durable: true})
-	}
-	if errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrPrecondition) {
-		err = nil // it may be there all the same: consuming will tell
-	}
-	return sources, err
 }
 
 func sleep(ctx context.Context, d time.Duration) {

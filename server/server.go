@@ -26,6 +26,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,17 +44,21 @@ import (
 
 // A Server answers the calls to one service. Make it with [New], register its methods, then Run it.
 type Server struct {
-	conn    conn.Connector
-	service string
-	opts    options
-	methods map[string]rpc.Handler
-	handler rpc.Handler
-	stats   stats
-	direct  *direct
-	gate    *gate
-	last    chan struct{} // closed when nothing more is to be started
-	limit   *limit        // may be nil
-	struck  int           // sessions in a row that met what cannot be read; Run's own
+	conn     conn.Connector
+	service  string
+	id       string    // of this instance
+	born     time.Time // when it was made
+	opts     options
+	topology wire.Topology
+	methods  map[string]rpc.Handler
+	schemas  map[string]func() rpc.Description // of the methods whose types are known
+	handler  rpc.Handler
+	stats    stats
+	direct   *direct
+	gate     *gate
+	last     chan struct{} // closed when nothing more is to be started
+	limit    *limit        // may be nil
+	struck   int           // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64 // requests that workers are at
 	waits     sync.Pool    // of *confirmWait
@@ -65,8 +70,12 @@ type Server struct {
 	ready     chan struct{}
 	readyOnce sync.Once
 
-	outlets            outlets  // for answers whose session has ended
-	unanswered, denied throttle // of what strangers can cause: a flood of the one must not hide the other
+	stateMu sync.Mutex // guards state
+	state   State
+
+	unheard            sync.Once // to say that it cannot be discovered
+	outlets            outlets   // for answers whose session has ended
+	unanswered, denied throttle  // of what strangers can cause: a flood of the one must not hide the other
 }
 
 // New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.
@@ -103,13 +112,18 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	}
 	o.log = slog.New(printableHandler{o.log.Handler()})
 	s := &Server{
-		conn:    c,
-		service: service,
-		opts:    o,
-		methods: make(map[string]rpc.Handler),
-		ready:   make(chan struct{}),
-		gate:    newGate(),
-		last:    make(chan struct{}),
+		conn:     c,
+		service:  service,
+		id:       rand.Text(),
+		born:     time.Now(),
+		opts:     o,
+		topology: wire.NewTopology(service, o.quorum, o.maxQueue),
+		methods:  make(map[string]rpc.Handler),
+		schemas:  make(map[string]func() rpc.Description),
+		ready:    make(chan struct{}),
+		gate:     newGate(),
+		last:     make(chan struct{}),
+		state:    State{Since: time.Now()},
 	}
 	s.waits.New, s.watches.New = newConfirmWait, s.newOverdue
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
@@ -168,6 +182,7 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 		}
 		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
 	})
+	s.schemas[m.Name] = describes(m)
 }
 
 // undecodable is the error for a body that is not what the method takes, and no fault of this server's.
@@ -189,9 +204,18 @@ func prefixed(step string, err error) *rpc.Error {
 }
 
 func (s *Server) dispatch(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	jobOf(ctx).executed.Store(true)
+	j := jobOf(ctx)
+	j.executed.Store(true)
+	if len(s.opts.requestEnded) == 0 {
+		return s.methods[r.Method](ctx, r)
+	}
+	start := time.Now()
+	defer func() { j.handled.Store(int64(time.Since(start))) }()
 	return s.methods[r.Method](ctx, r)
 }
+
+// Service returns the name of the service.
+func (s *Server) Service() string { return s.service }
 
 // Ready is closed when the server takes calls for the first time.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
@@ -199,8 +223,21 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Stats returns what the server has counted since it was made.
 func (s *Server) Stats() Stats {
 	st := s.stats.snapshot()
-	if st.Limit = s.opts.workers; s.limit != nil {
+	st.Workers, st.Limit = s.opts.workers, s.opts.workers
+	if s.limit != nil {
 		st.Limit = s.limit.get()
 	}
+	phase := s.State().Phase
+	st.Serving, st.Draining = phase == Serving, phase == Draining
 	return st
+}
+
+// StoreStats returns what the server's store has counted, if that is an [idempotency.LRU]. Servers that share a store
+// share its counters.
+func (s *Server) StoreStats() (_ idempotency.Stats, ok bool) {
+	lru, ok := s.opts.store.(*idempotency.LRU)
+	if !ok {
+		return idempotency.Stats{}, false
+	}
+	return lru.Stats(), true
 }

@@ -282,7 +282,8 @@ func took(t *testing.T, start time.Time, want time.Duration) {
 // hooked is a connector with hooks in its sessions. Those that are nil do nothing.
 type hooked struct {
 	conn.Connector
-	declare func() error // fails DeclareQueue
+	declare func() error           // fails DeclareQueue
+	refuse  func(conn.Queue) error // the same, of some
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	dial    func(conn.Session) // after each Dial
 
@@ -310,7 +311,9 @@ func (h *hooked) Dial(ctx context.Context) (conn.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.dial(s)
+	if h.dial != nil {
+		h.dial(s)
+	}
 	return hookedSession{s, h}, nil
 }
 
@@ -325,6 +328,11 @@ func (s hookedSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Re
 func (s hookedSession) DeclareQueue(ctx context.Context, q conn.Queue) (conn.QueueInfo, error) {
 	if s.h.declare != nil {
 		if err := s.h.declare(); err != nil {
+			return conn.QueueInfo{}, err
+		}
+	}
+	if s.h.refuse != nil {
+		if err := s.h.refuse(q); err != nil {
 			return conn.QueueInfo{}, err
 		}
 	}
@@ -352,7 +360,7 @@ func TestAnswer(t *testing.T) {
 			}
 		}
 		r.mustAnswer()
-		if got, want := p.Stats(), (server.Stats{Received: 2, Answered: 2, Limit: 16}); got != want {
+		if got, want := p.Stats(), (server.Stats{Received: 2, Answered: 2, Limit: 16, Workers: 16, Serving: true}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		if err := p.stop(); err != nil {

@@ -17,12 +17,16 @@ type Stats struct {
 	Overdue    uint64 // handlers that did not end within a second after their deadline
 	Parked     uint64 // requests that are not to be run again
 	Running    int64  // handlers, now
+	Stuck      int64  // requests that are overdue and keep their workers, now
 	Limit      int    // of those, now: WithWorkers, or less by WithAdaptiveLimit
+	Workers    int    // WithWorkers
+	Serving    bool   // it takes requests, now
+	Draining   bool   // Run is to end, and waits for the requests that workers are at
 }
 
 type stats struct {
 	received, answered, replayed, failed, refused, rejected, dropped, expired, unroutable, panics, overdue, parked atomic.Uint64
-	running                                                                                                        atomic.Int64
+	running, stuck                                                                                                 atomic.Int64
 }
 
 func (s *stats) snapshot() Stats {
@@ -30,6 +34,6 @@ func (s *stats) snapshot() Stats {
 		Received: s.received.Load(), Answered: s.answered.Load(), Replayed: s.replayed.Load(), Failed: s.failed.Load(),
 		Refused: s.refused.Load(), Rejected: s.rejected.Load(), Dropped: s.dropped.Load(), Expired: s.expired.Load(),
 		Unroutable: s.unroutable.Load(), Panics: s.panics.Load(),
-		Overdue: s.overdue.Load(), Parked: s.parked.Load(), Running: s.running.Load(),
+		Overdue: s.overdue.Load(), Parked: s.parked.Load(), Running: s.running.Load(), Stuck: s.stuck.Load(),
 	}
 }

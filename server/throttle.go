@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ type throttle struct {
 	skipped int
 }
 
-func (t *throttle) warn(log *slog.Logger, text string, args ...any) {
+func (t *throttle) warn(ctx context.Context, log *slog.Logger, text string, args ...any) {
 	t.mu.Lock()
 	if time.Since(t.last) < time.Second {
 		t.skipped++
@@ -27,5 +28,5 @@ func (t *throttle) warn(log *slog.Logger, text string, args ...any) {
 	if skipped > 0 {
 		args = append(args, "more", skipped)
 	}
-	log.Warn(text, args...)
+	log.WarnContext(ctx, text, args...)
 }

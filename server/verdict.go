@@ -31,7 +31,7 @@ func (s *Server) safely(ctx context.Context, r *rpc.Request, h rpc.Handler, who 
 	defer func() {
 		if p := recover(); p != nil {
 			s.stats.panics.Add(1)
-			s.opts.log.Error(who+" panicked", "service", s.service, "method", r.Method, "call", r.ID,
+			s.opts.log.ErrorContext(ctx, who+" panicked", "service", s.service, "method", r.Method, "call", r.ID,
 				"panic", p, "stack", string(debug.Stack()))
 			reply, err = nil, rpc.Errorf(rpc.Internal, "%s panicked", who)
 		}
@@ -46,12 +46,15 @@ func (s *Server) safely(ctx context.Context, r *rpc.Request, h rpc.Handler, who 
 // crossing returns what the caller may know of a handler's error.
 func (s *Server) crossing(ctx context.Context, r *rpc.Request, err error) error {
 	if e := own(err); e != nil {
-		if e.Executed == rpc.ExecutedNo {
+		switch {
+		case e.Executed == rpc.ExecutedNo:
 			return e // the handler's promise
+		case errors.Is(e, rpc.ErrInDoubt):
+			return e.WithExecuted(rpc.ExecutedUnknown)
 		}
 		return e.WithExecuted(rpc.ExecutedYes)
 	}
-	s.opts.log.Warn("handler failed", "service", s.service, "method", r.Method, "call", r.ID, "err", err)
+	s.opts.log.WarnContext(ctx, "handler failed", "service", s.service, "method", r.Method, "call", r.ID, "err", err)
 	code, text := rpc.Unknown, "handler failed"
 	if _, coded := errors.AsType[*rpc.Error](err); !coded && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		code, text = rpc.DeadlineExceeded, "handler was out of time"

@@ -44,6 +44,10 @@ func TestVerdict(t *testing.T) {
 			want: rpc.Error{Code: rpc.NotFound, Message: "x", Executed: rpc.ExecutedNo},
 		},
 		{
+			name: "error of a handler in doubt", err: rpc.Errorf(rpc.Unavailable, "x").WithCause(fmt.Errorf("secret: %w", rpc.ErrInDoubt)),
+			want: rpc.Error{Code: rpc.Unavailable, Message: "x", Executed: rpc.ExecutedUnknown},
+		},
+		{
 			name: "error in a wrapper", err: fmt.Errorf("secret: %w", rpc.Errorf(rpc.NotFound, "x")),
 			want: rpc.Error{Code: rpc.NotFound, Message: "x", Executed: rpc.ExecutedYes},
 		},

@@ -48,7 +48,7 @@ type tally struct{ OK, Rejected, Failed, Ambiguous atomic.Int64 }
 
 func newLoad(m *conn.Manager, name string, l *load) (*load, error) {
 	l.name = name
-	hooks := client.Hooks{AttemptEnded: func(e client.AttemptEnded) {
+	hooks := client.Hooks{AttemptEnded: func(_ context.Context, e client.AttemptEnded) {
 		if n, ok := l.attempts.Load(e.Request.ID); ok {
 			n.(*atomic.Int64).Add(1)
 		}

@@ -319,7 +319,7 @@ func (r *run) deleteQueues(ctx context.Context) error {
 	defer cancel()
 	var errs []error
 	for name := range r.queues {
-		if strings.HasPrefix(name, r.queue()) {
+		if strings.HasPrefix(name, r.queue()) && !strings.HasPrefix(name, r.queue()+".instance.") { // those went with their servers
 			errs = append(errs, r.lab.node.DeleteQueue(ctx, name))
 		}
 	}

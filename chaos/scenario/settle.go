@@ -22,9 +22,14 @@ import (
 func (r *run) consumers(ctx context.Context) (stock, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
+	var last stock
+	since := time.Now()
 	for {
 		now, err := r.brokerStock(ctx)
-		if err == nil && now["consumers"] >= len(r.names) {
+		if err == nil && !now.equals(last) {
+			last, since = now, time.Now()
+		}
+		if err == nil && now["consumers"] >= len(r.names) && time.Since(since) >= steadyFor {
 			return now, nil
 		}
 		for _, name := range r.names {
@@ -37,6 +42,10 @@ func (r *run) consumers(ctx context.Context) (stock, error) {
 		}
 	}
 }
+
+// steadyFor is how long what the broker has must be the same before it counts as what the servers need: they take requests
+// before they are ready to be asked who they are.
+const steadyFor = time.Second
 
 // ready waits until the service answers.
 func (r *run) ready(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 
 const maxBody = 16 << 20 // RabbitMQ 4 takes no more
 
-// request makes the request that the arguments ask for.
+// request makes the request that the arguments and flags ask for.
 func (f *callFlags) request(cmd *cobra.Command, args []string) (*rpc.Request, error) {
 	r := &rpc.Request{ContentType: f.contentType}
 	body := "{}"
@@ -32,18 +33,12 @@ func (f *callFlags) request(cmd *cobra.Command, args []string) (*rpc.Request, er
 	if len(args) > 0 {
 		body = args[0]
 	}
-	r.Body = []byte(body)
-	if body == "-" {
-		var err error
-		if r.Body, err = readBody(cmd.InOrStdin()); err != nil {
-			return nil, err
-		}
-		if r.ContentType == rpc.ContentTypeText {
-			r.Body = bytes.TrimSuffix(bytes.TrimSuffix(r.Body, []byte("\n")), []byte("\r"))
-		}
+	var err error
+	if r.Header, err = f.header(cmd); err != nil {
+		return nil, err
 	}
-	if r.ContentType == rpc.ContentTypeJSON && body == "-" && len(bytes.TrimSpace(r.Body)) == 0 {
-		return nil, usagef(cmd, "standard input is empty: the request is to be JSON, {} for none")
+	if r.Body, err = readBody(cmd, body, r.ContentType); err != nil {
+		return nil, err
 	}
 	if r.ContentType == rpc.ContentTypeJSON && !json.Valid(r.Body) {
 		return nil, usagef(cmd, `the request is not JSON; a string needs its quotes: '"text"'`)
@@ -51,13 +46,44 @@ func (f *callFlags) request(cmd *cobra.Command, args []string) (*rpc.Request, er
 	return r, nil
 }
 
-func readBody(in io.Reader) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(in, maxBody+1))
-	if err != nil {
-		return nil, fmt.Errorf("read standard input: %w", err)
+// header reads what -H says.
+func (f *callFlags) header(cmd *cobra.Command) (rpc.Header, error) {
+	header := make(rpc.Header, len(f.headers))
+	for _, one := range f.headers {
+		name, value, ok := strings.Cut(one, "=")
+		if !ok || name == "" {
+			return nil, usagef(cmd, "a header is NAME=VALUE, got %q", one)
+		}
+		header[name] = value
 	}
-	if len(body) > maxBody {
-		return nil, fmt.Errorf("standard input has more than %d bytes", maxBody)
+	return header, nil
+}
+
+// readBody returns the body that an argument gives: itself, standard input for -, a file for @FILE.
+func readBody(cmd *cobra.Command, argument, contentType string) ([]byte, error) {
+	name, in := "standard input", cmd.InOrStdin()
+	file, isFile := strings.CutPrefix(argument, "@")
+	switch {
+	case isFile:
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, usagef(cmd, "the request cannot be read: %w", err)
+		}
+		defer f.Close()
+		name, in = file, f
+	case argument != "-":
+		return []byte(argument), nil
+	}
+	body, err := io.ReadAll(io.LimitReader(in, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	case len(body) > maxBody:
+		return nil, fmt.Errorf("%s has more than %d bytes", name, maxBody)
+	case contentType == rpc.ContentTypeText:
+		return bytes.TrimSuffix(bytes.TrimSuffix(body, []byte("\n")), []byte("\r")), nil
+	case contentType == rpc.ContentTypeJSON && len(bytes.TrimSpace(body)) == 0:
+		return nil, usagef(cmd, "%s is empty: the request is to be JSON, {} for none", name)
 	}
 	return body, nil
 }
@@ -69,7 +95,7 @@ func writeBody(out io.Writer, body []byte) error {
 		text = printable(text, "\n\t")
 	}
 	if _, err := io.Copy(out, strings.NewReader(text+"\n")); err != nil {
-		return fmt.Errorf("the call has succeeded, but its reply cannot be written: %w", err)
+		return unwritten(err)
 	}
 	return nil
 }

@@ -19,7 +19,9 @@ func newChaos() *cobra.Command {
 		Short: "Break a broker, a network and servers on purpose, and check what calls were promised",
 		Long: `Run servers of a bank and callers on a private RabbitMQ and a private PostgreSQL, break
 them as a scenario says, and check that what was promised holds: money is conserved, no
-effect lost or doubled, every call ended by its deadline, and all the rest of docs/failures.md.`,
+effect lost or doubled, every call ended by its deadline, and all the rest of docs/failures.md.
+
+` + exitHelp,
 		Example: `  rabbitrpc chaos run                              # the bank, half a minute of all faults
   rabbitrpc chaos run --server './my-server'       # the same with servers of your own
   rabbitrpc chaos list`,

@@ -24,10 +24,11 @@ environment tells it what to do, as it tells a server of your own:
 
 func newChaosBank() *cobra.Command {
 	return &cobra.Command{
-		Use:   "bank",
-		Short: "Serve the bank that chaos runs call",
-		Long:  chaosBankHelp,
-		Args:  noArgs,
+		Use:     "bank",
+		Short:   "Serve the bank that chaos runs call",
+		Long:    chaosBankHelp + "\n" + exitHelp,
+		Example: `  CHAOS_SERVICE=bank CHAOS_SERVER=1 CHAOS_DIR=/tmp CHAOS_STORE=lru CHAOS_ACCOUNTS=9 CHAOS_OPENING=100 rabbitrpc chaos bank`,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()

@@ -26,6 +26,8 @@ With --shrink it looks for the few faults that it takes: it leaves out more and 
 the schedule, as long as the run fails, and prints the shortest one that did.
 
 With --check it runs nothing: it checks the history again, and writes its report anew.
+
+It exits with 0 if all invariants hold, and with 1 if one does not.
 `
 
 const shrinkTries = 30

@@ -14,6 +14,7 @@ const (
 	exitNoServer    = 3
 	exitTimeout     = 4
 	exitNoAnswer    = 5
+	exitFound       = 6
 	exitRemote      = 64 // and the number of the code
 	exitInterrupted = 130
 )
@@ -25,6 +26,7 @@ const exitHelp = `Exit codes:
   3       nobody serves what was called
   4       no answer before the timeout
   5       no answer for another reason
+  6       a check has found a problem
   64 + n  the server answered with the error code n: 64 + 2 unknown,
           3 invalid_argument, 4 deadline_exceeded, 5 not_found, 6 already_exists,
           7 permission_denied, 8 resource_exhausted, 9 failed_precondition,
@@ -35,6 +37,9 @@ const exitHelp = `Exit codes:
 // errInterrupted ends what a signal has stopped before it was done.
 var errInterrupted = errors.New("interrupted")
 
+// errFound ends a check that has found a problem. It has no text of its own: the problems have been written.
+var errFound = errors.New("")
+
 func exitCode(err error) int {
 	e, coded := errors.AsType[*rpc.Error](err)
 	switch {
@@ -44,9 +49,11 @@ func exitCode(err error) int {
 		return exitRemote + int(e.Code)
 	case errors.Is(err, errInterrupted), coded && e.Code == rpc.Canceled:
 		return exitInterrupted
+	case errors.Is(err, errFound):
+		return exitFound
 	case errors.Is(err, conn.ErrNotConnected):
 		return exitNoBroker
-	case errors.Is(err, client.ErrNoServer):
+	case errors.Is(err, client.ErrNoServer), errors.Is(err, errNoInstance):
 		return exitNoServer
 	case coded && e.Code == rpc.DeadlineExceeded:
 		return exitTimeout

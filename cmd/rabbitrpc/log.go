@@ -13,9 +13,12 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/telemetry/tracing"
 )
 
-const logOff = "off"
+const logOff = config.LogOff
 
 func logFlag(cmd *cobra.Command, level *string, normal string) {
 	cmd.Flags().StringVar(level, "log-level", normal, "what to log on stderr: debug, info, warn, error or off")
@@ -23,16 +26,30 @@ func logFlag(cmd *cobra.Command, level *string, normal string) {
 
 // newLogger makes a logger that writes to w: for people if that is a terminal, else as JSON.
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+	least, err := parseLevel(level)
+	if err != nil {
+		return nil, err
+	}
+	return loggerAt(w, zap.NewAtomicLevelAt(least), isTerminal(w)), nil
+}
+
+// loggerAt makes a logger whose level can change. Lines about a call have the call's ID and its trace, if it is in their
+// context; lines that say the same are bounded.
+func loggerAt(w io.Writer, level zap.AtomicLevel, forPeople bool) *slog.Logger {
+	core := zapcore.NewCore(newEncoder(forPeople), zapcore.Lock(lineWriter{w}), level)
+	noStack := zapslog.AddStacktraceAt(math.MaxInt) // of where the log line is: of no use to an operator
+	return slog.New(tracing.LogHandler(zapslog.NewHandler(sampled(core), noStack)))
+}
+
+func parseLevel(level string) (zapcore.Level, error) {
 	if level == logOff {
-		return slog.New(slog.DiscardHandler), nil
+		return zapcore.InvalidLevel, nil // which is over all others
 	}
 	var least zapcore.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil || least > zapcore.ErrorLevel || level == "" {
-		return nil, fmt.Errorf("log level must be debug, info, warn, error or off, got %q", level)
+		return 0, fmt.Errorf("log level must be debug, info, warn, error or off, got %q", level)
 	}
-	core := zapcore.NewCore(newEncoder(isTerminal(w)), zapcore.Lock(lineWriter{w}), least)
-	noStack := zapslog.AddStacktraceAt(math.MaxInt) // of where the log line is: of no use to an operator
-	return slog.New(zapslog.NewHandler(core, noStack)), nil
+	return least, nil
 }
 
 func newEncoder(forPeople bool) zapcore.Encoder {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,17 +56,7 @@ func newParked() *cobra.Command {
 }
 
 // parkedFlags are those of each command that reads a parked queue.
-type parkedFlags struct {
-	url      string
-	timeout  time.Duration
-	logLevel string
-}
-
-func (f *parkedFlags) add(cmd *cobra.Command) {
-	urlFlag(cmd, &f.url)
-	logFlag(cmd, &f.logLevel, logOff)
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "to connect")
-}
+type parkedFlags struct{ brokerFlags }
 
 // read opens the parked queue of a service for do, and gives back what is left of it, however that ends.
 func (f *parkedFlags) read(cmd *cobra.Command, service string, window int, do func(context.Context, *parked.Queue) error) error {
@@ -83,20 +72,11 @@ func (f *parkedFlags) read(cmd *cobra.Command, service string, window int, do fu
 func (f *parkedFlags) session(ctx context.Context, cmd *cobra.Command, service string, window int,
 	do func(context.Context, *parked.Queue) error,
 ) error {
-	log, err := newLogger(cmd.ErrOrStderr(), f.logLevel)
+	m, done, err := f.connect(ctx, cmd, "rabbitrpc parked")
 	if err != nil {
 		return err
 	}
-	m, err := open(ctx, f.url, "rabbitrpc parked", log)
-	if err != nil {
-		return err
-	}
-	defer closeWithin(time.Second, m.Close)
-	connecting, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	if err := reach(connecting, m, cmd.ErrOrStderr()); err != nil {
-		return cmp.Or(ctx.Err(), err)
-	}
+	defer done()
 	q, err := parked.Open(ctx, m, service, window)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/parked"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -39,6 +40,12 @@ func usagef(cmd *cobra.Command, format string, args ...any) error {
 
 // report writes an error for people: one line that says what is known, and one that says what to do about it.
 func report(w io.Writer, err error) {
+	if wrong, ok := errors.AsType[config.Errors](err); ok {
+		for _, one := range wrong {
+			fmt.Fprintf(w, "rabbitrpc: %s\n", sentence(one.Error()))
+		}
+		return
+	}
 	e, coded := errors.AsType[*rpc.Error](err)
 	if !coded {
 		fmt.Fprintf(w, "rabbitrpc: %s\n", sentence(err.Error()))
@@ -84,6 +91,8 @@ func hint(err error) string {
 		return "try again when that has ended"
 	case coded && !e.Remote && e.Executed == rpc.ExecutedUnknown: // why comes second: it is in the line above
 		return "the call may have taken effect: find out before you repeat it"
+	case errors.Is(err, conn.ErrTLS):
+		return "rabbitrpc doctor shows how far it gets"
 	case errors.Is(err, conn.ErrRefused):
 		return "check the user, password and virtual host of --url or RABBITMQ_URL, and the user's permissions"
 	case errors.Is(err, errNoDialEnded):

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,7 @@ func newRoot() *cobra.Command {
 		Long:  rootHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc serve                 # in one terminal: the service math
   rabbitrpc call math fib 30      # in another: prints 832040
+  rabbitrpc services ls           # who serves what
   rabbitrpc demo                  # servers and a broker are killed, no call fails`,
 		Version: version(),
 		Args:    knownCommand,
@@ -36,9 +38,13 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(newServe(), newCall(), newParked(), newDemo(), newDemoServer(), newBench(), newBenchWorker(), newChaos(), newVersion())
+	root.AddCommand(
+		newServe(), newConfig(), newGateway(), newCall(), newPing(), newServices(), newParked(), newTopology(), newDoctor(), newDemo(),
+		newDemoServer(), newBench(), newBenchWorker(), newChaos(), newCompletion(), newMan(), newVersion(),
+	)
+	completeValues(root)
 	return root
 }
 
@@ -48,6 +54,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	text := fmt.Sprintf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2 // cobra's own default, which it sets elsewhere
 	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 		text += ", did you mean " + strings.Join(similar, " or ") + "?"
 	}
@@ -67,18 +74,42 @@ func urlFlag(cmd *cobra.Command, url *string) {
 	cmd.Flags().StringVar(url, "url", "", "URL of the broker (default: RABBITMQ_URL, AMQP_URL or a broker on this host)")
 }
 
+// outputFlag adds -o, for commands that write lines of text or of JSON.
+func outputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "text", "text or json")
+}
+
+func checkOutput(cmd *cobra.Command, output string) error {
+	if output != "text" && output != "json" {
+		return usagef(cmd, "output must be text or json, got %q", output)
+	}
+	return nil
+}
+
+// brokerURL returns the URL that the flag or the environment names, and which of them it is.
+func brokerURL(flag string) (url, source string) {
+	switch {
+	case flag != "":
+		return flag, "--url"
+	case os.Getenv("RABBITMQ_URL") == "" && os.Getenv("AMQP_URL") != "":
+		return conn.DefaultURL(), "AMQP_URL"
+	}
+	return conn.DefaultURL(), "RABBITMQ_URL"
+}
+
 // open dials the broker that the flag or the environment names. An error says which of them cannot be right.
 func open(ctx context.Context, flag, name string, log *slog.Logger) (*conn.Manager, error) {
-	url, source := flag, "--url"
-	if url == "" {
-		url, source = conn.DefaultURL(), "RABBITMQ_URL"
-		if os.Getenv(source) == "" {
-			source = "AMQP_URL"
-		}
-	}
+	url, source := brokerURL(flag)
 	m, err := conn.Open(ctx, url, conn.WithBackgroundDial(), conn.WithName(name), conn.WithLogger(log))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
 	return m, nil
+}
+
+// closeWithin closes something in good order, if that does not take too long.
+func closeWithin(limit time.Duration, close func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = close(ctx) // the process ends here: the broker notices, one way or the other
 }

@@ -19,15 +19,29 @@ import (
 //	exits CODE PROGRAM [ARG...]  run it; it must exit with CODE
 //	start [ARG...]               start rabbitrpc in the background
 //	says PATTERN                 wait until it prints a line like that
-//	signal NAME                  send it INT, TERM or KILL
+//	signal NAME                  send it INT, TERM, HUP or KILL
 //	ended CODE                   wait for its end; its output is in the files out and err
+//	eventually COUNT PATTERN PROGRAM [ARG...]
+//	                             run it until it succeeds with so many lines like that
 //	mute QUEUE                   be a server that takes requests and never answers
 //	listen                       take connections at $LATER, where none were taken before, for the broker
 //	park SERVICE ID METHOD FILE [CONTENT-TYPE]
 //	                             park a request, as a server does; ID and METHOD may have escapes as in Go
 //	user NAME CONFIGURE WRITE READ
 //	                             make a user of the broker with these rights; $NAME is its URL
+//	upstream                     start an HTTP server, at $UPSTREAM
+//	post [-H 'NAME: VALUE']... URL [BODY]
+//	                             make an HTTP request; status, headers and body of the response are its output
+//	asks STATUS URL [PATTERN...] get a URL; the answer must have that status, and match the patterns
+//	collector                    take traces, from programs that are started then
+//	spans FILE                   write kind, name, status and parent of the spans that were taken
 //	swept TEXT                   wait until the broker has no queue with that in its name
+//	queue NAME [ARGUMENT=VALUE...]
+//	                             declare a queue, as somebody else would
+//	[!] alarm                    make the broker low on memory, or not
+//	secure DAYS                  listen with TLS at $TLS, for the broker; the authority is in ca.pem
+//	ancient VERSION              listen at $ANCIENT, as an old broker
+//	silent                       listen at $SILENT, and say nothing
 //	gone                         wait until no process of the script is left, and nothing in $TMPDIR
 func TestScripts(t *testing.T) {
 	broker := testbroker.URL(t)
@@ -47,7 +61,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "start": start, "says": says, "signal": sendSignal, "ended": ended,
-			"mute": mute, "listen": listen, "gone": gone, "swept": swept, "park": park, "user": user,
+			"mute": mute, "listen": listen, "gone": gone, "swept": swept, "park": park, "user": user, "collector": collector,
+			"spans": spans, "asks": asks, "queue": queue, "alarm": alarm, "secure": secure, "ancient": ancient, "silent": silent,
+			"upstream": upstream, "post": post, "eventually": eventually,
 		},
 	})
 }
@@ -85,7 +101,15 @@ func setup(e *testscript.Env, broker string) error {
 	if err != nil {
 		return err
 	}
+	admin, err := freeAddress()
+	if err != nil {
+		return err
+	}
 	dead, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	gateway, err := freeAddress()
 	if err != nil {
 		return err
 	}
@@ -95,7 +119,9 @@ func setup(e *testscript.Env, broker string) error {
 	e.Setenv("ADDR", u.Host)
 	e.Setenv("LOGIN", u.User.String())
 	e.Setenv("DEAD", dead)                  // nothing listens there
+	e.Setenv("ADMIN", admin)                // free, too
 	e.Setenv("LATER", later)                // see listen
+	e.Setenv("GATEWAY", gateway)            // for rabbitrpc gateway
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // or each command takes a second more
 	e.Values[envKey{}] = e
 	return nil

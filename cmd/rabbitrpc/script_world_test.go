@@ -9,8 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +41,23 @@ func mute(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
+// eventually is for what takes its time on a machine that has much to do: to come, or to be heard of in half a second.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: eventually COUNT PATTERN PROGRAM [ARG...]")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	for end := time.Now().Add(patience); ; {
+		err := ts.Exec(args[2], args[3:]...)
+		if found := len(pattern.FindAllString(ts.ReadFile("stdout"), -1)); err == nil && strconv.Itoa(found) == args[0] {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("not %s times %s, in the end: %v", args[0], args[1], err)
+		}
+	}
+}
+
 func listen(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: listen")
@@ -46,22 +65,7 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 	l, err := net.Listen("tcp", ts.Getenv("LATER"))
 	ts.Check(err)
 	broker := ts.Getenv("ADDR")
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { forward(ctx, c, broker) })
-		}
-	})
-	ts.Defer(func() {
-		l.Close()
-		cancel()
-		wg.Wait()
-	})
+	accept(ts, l, func(ctx context.Context, c net.Conn) { forward(ctx, c, broker) })
 }
 
 // forward connects c with addr until either end closes, or ctx ends.

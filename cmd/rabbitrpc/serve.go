@@ -8,115 +8,142 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
-	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/mathrpc"
-	"github.com/rabbitrpc/rabbitrpc/server"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/daemon"
 )
 
-const serveHelp = `Serve the service math, whose one method fib answers n with the n-th Fibonacci
-number, for n from 0 to 93.
+const serveHelp = `Serve the services of a configuration: see rabbitrpc config. Without one it is the
+service math, whose one method fib answers n with the n-th Fibonacci number, for n
+from 0 to 93.
 
-It waits for a broker that is down, now and later. Once it takes calls it prints
-one line. SIGINT (Ctrl-C) or SIGTERM drains: it takes no more calls, answers those
-that run, and exits with 0; with 1 if they outlast --drain. A second signal kills it,
-which a shell shows as 130 or 143.
+It waits for a broker that is down, now and later. Once all services take calls it
+prints one line. SIGINT (Ctrl-C) or SIGTERM drains: it takes no more calls, answers
+those that run, and exits with 0; with 1 if they outlast --drain. A second signal kills
+it, which a shell shows as 130 or 143. SIGHUP reads the configuration again, and logs of
+each key that has changed whether it is in force now or needs a restart.
 
 With --queue it also answers callers that know nothing of this protocol, such as the
 client of RabbitMQ's tutorial 6, on a queue by its name.
-`
 
-type serveFlags struct {
-	url      string
-	queue    string
-	workers  int
-	drain    time.Duration
-	quorum   int
-	logLevel string
+` + tracingHelp
+
+// serveKeys are the flags of serve besides --config, with their keys in a configuration.
+var serveKeys = map[string]string{
+	"url": "broker.url", "log-level": "log.level", "admin": "admin.listen",
+	"queue": "services.queue", "workers": "services.workers", "drain": "services.drain", "quorum": "services.quorum",
 }
 
 func newServe() *cobra.Command {
-	var f serveFlags
+	var file string
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Serve Fibonacci numbers: service math, method fib",
+		Short: "Serve the services of a configuration, or Fibonacci numbers: service math, method fib",
 		Long:  serveHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc serve
+  rabbitrpc serve --config rabbitrpc.yaml
   rabbitrpc serve --workers 64 --drain 10s
+  rabbitrpc serve --admin 127.0.0.1:9672 # a page for browsers, and /readyz, /metrics
   rabbitrpc serve --queue rpc_queue      # answers RabbitMQ's tutorial 6 as well
   RABBITMQ_URL=amqps://me:secret@broker.example/prod rabbitrpc serve`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			flags := given(cmd, serveKeys)
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			return f.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags) }
+			return serve(ctx, load, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	urlFlag(cmd, &f.url)
-	logFlag(cmd, &f.logLevel, "info")
-	cmd.Flags().StringVar(&f.queue, "queue", "", "also serve this plain queue, such as rpc_queue")
-	cmd.Flags().IntVar(&f.workers, "workers", 16, "calls that run at a time")
-	cmd.Flags().DurationVar(&f.drain, "drain", 30*time.Second, "how long running calls may take once it is to end")
-	cmd.Flags().IntVar(&f.quorum, "quorum", 0, "serve a quorum queue, which gives a request back after so many failed deliveries")
+	cmd.Flags().StringVar(&file, "config", "", "configuration file, .yaml or .toml (default: that of "+config.FileVariable+", or none)")
+	urlFlag(cmd, new(string))
+	logFlag(cmd, new(string), "info")
+	adminFlag(cmd)
+	cmd.Flags().String("queue", "", "also serve this plain queue, such as rpc_queue")
+	cmd.Flags().Int("workers", 16, "calls that run at a time, of each service")
+	cmd.Flags().Duration("drain", 30*time.Second, "how long running calls may take once it is to end")
+	cmd.Flags().Int("quorum", 0, "serve a quorum queue, which gives a request back after so many failed deliveries")
 	return cmd
 }
 
-func (f *serveFlags) run(ctx context.Context, out, logs io.Writer) error {
-	log, err := newLogger(logs, f.logLevel)
+func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs io.Writer) error {
+	reloads, stop := hangups()
+	defer stop()
+	c, err := load()
 	if err != nil {
 		return err
 	}
-	m, err := open(ctx, f.url, "rabbitrpc serve", log)
+	least, err := parseLevel(c.Log.Level)
 	if err != nil {
 		return err
 	}
-	defer closeWithin(time.Second, m.Close)
-	opts := []server.Option{server.WithWorkers(f.workers), server.WithDrain(f.drain), server.WithLogger(log)}
-	if f.queue != "" {
-		opts = append(opts, server.WithQueue(f.queue, mathrpc.Fib.Name))
-	}
-	if f.quorum != 0 {
-		opts = append(opts, server.WithQuorumQueue(f.quorum))
-	}
-	s, err := server.New(m, mathrpc.Service, opts...)
+	level := zap.NewAtomicLevelAt(least)
+	log := loggerAt(logs, level, forPeople(c, logs))
+	log.Info("starting", "version", version(), "services", named(c.Services))
+	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
 		return err
 	}
-	mathrpc.Register(s)
-	defer context.AfterFunc(ctx, func() { log.Info("draining", "limit", f.drain) })()
+	defer traces.close()
+	return run(ctx, daemon.Options{
+		Config:  c,
+		Reload:  load,
+		Reloads: reloads,
+		Log:     log,
+		Server:  traces.server(),
+		SetLevel: func(name string) {
+			if l, err := parseLevel(name); err == nil {
+				level.SetLevel(l)
+			}
+		},
+		Ready: func(addr string) { fmt.Fprintln(out, readyLine(c.Services, addr)) },
+	})
+}
 
-	over := make(chan struct{})
-	said := make(chan struct{})
-	go func() {
-		defer close(said)
-		select {
-		case <-s.Ready():
-			fmt.Fprintln(out, f.ready(m.State().Addr))
-		case <-over:
+// run runs a daemon, with the admin listener if there is to be one.
+func run(ctx context.Context, o daemon.Options) error {
+	if o.Config.Admin.Listen == "" {
+		return daemon.New(o).Run(ctx)
+	}
+	seen := newObserver("rabbitrpc serve")
+	o.Conn, o.Server = append(o.Conn, seen.conn()...), append(o.Server, seen.server()...)
+	o.Opened, o.Built = seen.opened, seen.servers.Watch
+	d := daemon.New(o)
+	seen.board.Serve(d.Servers)
+	stop, err := seen.listen(o.Config.Admin, o.Log)
+	if err != nil {
+		return err
+	}
+	defer stop() // after the drain, in which it says that the process is not ready
+	return d.Run(ctx)
+}
+
+// readyLine says that all services take calls, where addr is unless the connection is lost already.
+func readyLine(services []config.Service, addr string) string {
+	line := "serving " + named(services)
+	if addr != "" {
+		line += " at " + addr
+	}
+	return line
+}
+
+// named lists services and their plain queues.
+func named(services []config.Service) string {
+	var names, queues []string
+	for _, s := range services {
+		names = append(names, s.Name)
+		if s.Queue != "" {
+			queues = append(queues, printable(s.Queue, ""))
 		}
-	}()
-	err = s.Run(ctx)
-	close(over)
-	<-said
-	if err == nil {
-		log.Info("drained")
 	}
-	return err
-}
-
-func (f *serveFlags) ready(addr string) string {
-	line := []string{"serving", mathrpc.Service}
-	if f.queue != "" {
-		line = append(line, "and queue", printable(f.queue, ""))
+	text := strings.Join(names, ", ")
+	switch len(queues) {
+	case 0:
+	case 1:
+		text += " and queue " + queues[0]
+	default:
+		text += " and queues " + strings.Join(queues, ", ")
 	}
-	if addr != "" { // else the session is lost already
-		line = append(line, "at", addr)
-	}
-	return strings.Join(line, " ")
-}
-
-// closeWithin closes something in good order, if that does not take too long.
-func closeWithin(limit time.Duration, close func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	_ = close(ctx) // the process ends here: the broker notices, one way or the other
+	return text
 }

@@ -253,3 +253,28 @@ func TestOpenTakesTheFileThatIsThere(t *testing.T) {
 	s = <-opened
 	s.wantReply(1)
 }
+
+func TestOptionsOutOfRange(t *testing.T) {
+	for name, o := range map[string]Option{
+		"no entries":           WithEntries(0),
+		"negative bytes":       WithBytes(-1),
+		"no age":               WithMaxAge(0),
+		"negative age":         WithMinAge(-1),
+		"minimum over maximum": WithMinAge(25 * time.Hour),
+	} {
+		path := filepath.Join(t.TempDir(), "calls.db")
+		if s, err := Open(path, o); err == nil {
+			t.Errorf("%s: it was opened", name)
+			s.Close() //nolint:errcheck // it should not be there
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s: a file was made", name)
+		}
+		if Check(o) == nil {
+			t.Errorf("%s: Check takes it", name)
+		}
+	}
+	if err := Check(WithEntries(1), WithMinAge(0)); err != nil {
+		t.Error(err)
+	}
+}

@@ -54,6 +54,25 @@ type Stats struct {
 // It returns an error if an option is out of range: entries, bytes and the maximum age must be positive, the minimum
 // age from 0 to the maximum.
 func Open(path string, options ...Option) (*Store, error) {
+	s, err := newStore(options)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(path); err != nil {
+		return nil, fmt.Errorf("open idempotency file %s: %w", path, err)
+	}
+	s.close = sync.OnceValue(s.shut)
+	s.wg.Go(s.commitAll)
+	return s, nil
+}
+
+// Check returns the error that [Open] would return for its options.
+func Check(options ...Option) error {
+	_, err := newStore(options)
+	return err
+}
+
+func newStore(options []Option) (*Store, error) {
 	s := &Store{entries: 1_000_000, bytes: 1 << 30, minAge: time.Minute, maxAge: 24 * time.Hour, queue: newQueue()}
 	for _, option := range options {
 		option(s)
@@ -64,11 +83,6 @@ func Open(path string, options ...Option) (*Store, error) {
 	if s.minAge < 0 || s.minAge > s.maxAge {
 		return nil, fmt.Errorf("bolt: minimum age %v is not from 0 to the maximum %v", s.minAge, s.maxAge)
 	}
-	if err := s.open(path); err != nil {
-		return nil, fmt.Errorf("open idempotency file %s: %w", path, err)
-	}
-	s.close = sync.OnceValue(s.shut)
-	s.wg.Go(s.commitAll)
 	return s, nil
 }
 

@@ -82,6 +82,16 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	return s, nil
 }
 
+// Check returns the error that [Open] would return for its URL or options, without asking the database.
+func Check(url string, opts ...Option) error {
+	o, err := newOptions(opts)
+	if err != nil {
+		return err
+	}
+	_, err = o.config(url)
+	return err
+}
+
 func (o *options) config(url string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil { // which may show the password

@@ -145,6 +145,18 @@ func TestOptions(t *testing.T) {
 			if s, err := postgres.Open(t.Context(), "postgres://u@127.0.0.1:1/d", o); err == nil || strings.Contains(err.Error(), "running") {
 				t.Errorf("Open = %v, %v, want the option refused", s, err)
 			}
+			if err := postgres.Check("postgres://u@127.0.0.1:1/d", o); err == nil {
+				t.Error("Check takes it")
+			}
 		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	if err := postgres.Check("postgres://u@127.0.0.1:1/d", postgres.WithConnections(1)); err != nil {
+		t.Errorf("nobody need be there: %v", err)
+	}
+	if err := postgres.Check("postgres://u:SECRET@127.0.0.1:port/d"); err == nil || strings.Contains(err.Error(), "SECRET") {
+		t.Errorf("got %v, want an error without the password", err)
 	}
 }

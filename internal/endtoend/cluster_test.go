@@ -38,6 +38,7 @@ func TestCluster(t *testing.T) {
 	}{
 		{"leader killed", leaderKilled, []server.Option{quorum}},
 		{"leader frozen", leaderFrozen, []server.Option{quorum}},
+		{"leader frozen with the client", leaderFrozenWithClient, []server.Option{quorum}},
 		{"leader cut off", leaderCutOff, []server.Option{quorum}},
 		{"client in the minority", clientInMinority, []server.Option{quorum}},
 		{"home of a classic queue down", classicHomeDown, nil},
@@ -61,7 +62,24 @@ func leaderKilled(s *stage) {
 
 func leaderFrozen(s *stage) {
 	time.Sleep(time.Second)
-	leader := s.home(nil)
+	frozen(s, s.home(nil))
+}
+
+// A client that was with the leader comes back while the queue has none. What RabbitMQ takes from it then it may drop.
+func leaderFrozenWithClient(s *stage) {
+	time.Sleep(time.Second)
+	leader := s.at()
+	ask(s.t, "the leader to be where the client is", func() bool {
+		if s.home(nil) == leader {
+			return true
+		}
+		must(s.t, leader.TakeLead(s.t.Context(), s.queue))
+		return false
+	})
+	frozen(s, leader)
+}
+
+func frozen(s *stage, leader *chaos.Node) {
 	s.play(func() {
 		must(s.t, leader.Pause())
 		s.missed(leader)

@@ -67,7 +67,7 @@ func TestServersKilled(t *testing.T) {
 	method := service(t, m)
 	var mu sync.Mutex
 	var usual, again []time.Duration // what calls took that were sent once, and more than once
-	c := newClient(t, m, client.WithTimeout(30*time.Second), client.WithHooks(client.Hooks{CallEnded: func(e client.CallEnded) {
+	c := newClient(t, m, client.WithTimeout(30*time.Second), client.WithHooks(client.Hooks{CallEnded: func(_ context.Context, e client.CallEnded) {
 		mu.Lock()
 		defer mu.Unlock()
 		if e.Attempts > 1 {

@@ -197,7 +197,7 @@ func TestOverload(t *testing.T) {
 	}, server.WithWorkers(workers))
 	var attempts, calls atomic.Int64
 	c := newClient(t, mc, client.WithTimeout(time.Second), client.WithHooks(client.Hooks{
-		CallEnded: func(e client.CallEnded) {
+		CallEnded: func(_ context.Context, e client.CallEnded) {
 			calls.Add(1)
 			attempts.Add(int64(e.Attempts))
 		},

@@ -12,8 +12,8 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
-// sendUnreadable puts a message into a queue that ends the connection of whoever consumes it with the AMQP library.
-func sendUnreadable(t *testing.T, url, queue string) {
+// sendUnreadable publishes a message that ends the connection of whoever consumes it with the AMQP library.
+func sendUnreadable(t *testing.T, url, exchange, key string) {
 	t.Helper()
 	c, err := amqp.Dial(url)
 	must(t, err)
@@ -25,7 +25,7 @@ func sendUnreadable(t *testing.T, url, queue string) {
 	for range 40 {
 		nested = amqp.Table{"t": nested}
 	}
-	confirm, err := ch.PublishWithDeferredConfirm("", queue, true, false, amqp.Publishing{Headers: nested, DeliveryMode: amqp.Persistent})
+	confirm, err := ch.PublishWithDeferredConfirm(exchange, key, true, false, amqp.Publishing{Headers: nested, DeliveryMode: amqp.Persistent})
 	must(t, err)
 	if ok, err := confirm.WaitContext(t.Context()); !ok || err != nil {
 		t.Fatalf("not confirmed: %v", err)
@@ -49,7 +49,7 @@ func TestUnreadable(t *testing.T) {
 			var log safeBuffer
 			logger := slog.New(slog.NewTextHandler(&log, nil))
 			serve(t, m, method, double, append(c.opts, server.WithLogger(logger))...)
-			sendUnreadable(t, url, wire.Queue(method.Service))
+			sendUnreadable(t, url, "", wire.Queue(method.Service))
 			wait(t, "the log to say it", func() bool { return strings.Contains(log.String(), said) })
 			if c.opts == nil {
 				wait(t, "the log to say it again", func() bool { return strings.Count(log.String(), said) >= 2 })

@@ -28,6 +28,9 @@ var allowed = map[string][]string{
 	"idempotency/storetest":     {"rpc", "idempotency", "internal/failpoint"},
 	"client":                    {"rpc", "conn", "internal/wire"},
 	"server":                    {"rpc", "conn", "internal/wire", "internal/failpoint", "idempotency"},
+	"telemetry/metrics":         {"rpc", "conn", "client", "server", "idempotency", "internal/wire", "telemetry/internal/table"},
+	"telemetry/tracing":         {"rpc", "client", "internal/wire", "telemetry/internal/table"},
+	"telemetry/internal/table":  nil,
 	"chaos":                     {"conn"},
 	"chaos/history":             nil,
 	"chaos/check":               {"chaos/history"},
@@ -37,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/mutant":           nil,
 	"internal/simulation":       nil, // its tests: all
 	"internal/testbroker":       {"chaos"},
+	"internal/testcert":         nil,
 	"internal/testpostgres":     {"chaos"},
 }
 

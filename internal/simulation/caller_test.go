@@ -48,7 +48,7 @@ func (c *caller) start() {
 	}
 	conn := c.w.broker.Connector(name, connOpts...)
 	opts = append(opts, client.WithName(t.name), client.WithMaxBody(clientBody), client.WithMaxInFlight(c.w.plan.inFlight), client.WithHooks(client.Hooks{
-		AttemptEnded: func(e client.AttemptEnded) {
+		AttemptEnded: func(_ context.Context, e client.AttemptEnded) {
 			if c.w.healed.Load() {
 				return
 			}
@@ -56,7 +56,7 @@ func (c *caller) start() {
 				c.retries.Add(1) // or the last no
 			}
 		},
-		CallEnded: func(e client.CallEnded) { c.ended(e) },
+		CallEnded: func(_ context.Context, e client.CallEnded) { c.ended(e) },
 	}))
 	made, err := client.New(c.w.watch(conn), opts...)
 	if err != nil {

@@ -277,15 +277,20 @@ func CheckRequest(r *rpc.Request, plain bool, maxBody int) error {
 	if len(r.Body) > maxBody {
 		return invalid("request body has %d bytes, at most %d are allowed", len(r.Body), maxBody)
 	}
+	return CheckHeader(r.Header)
+}
+
+// CheckHeader reports whether a caller may add these headers to a request.
+func CheckHeader(h rpc.Header) error {
 	size := 0
-	for name, value := range r.Header {
+	for name, value := range h {
 		if size += len(name) + len(value) + 8; reserved(name) {
 			return invalid("header name %q is reserved", name)
 		}
 	}
-	if len(r.Header) > maxUserHeaders || size > maxUserHeaderBytes {
+	if len(h) > maxUserHeaders || size > maxUserHeaderBytes {
 		return invalid("request has %d headers with %d bytes, at most %d with %d are allowed",
-			len(r.Header), size, maxUserHeaders, maxUserHeaderBytes)
+			len(h), size, maxUserHeaders, maxUserHeaderBytes)
 	}
 	return nil
 }

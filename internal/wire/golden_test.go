@@ -49,10 +49,24 @@ func TestGolden(t *testing.T) {
 		Code: rpc.ResourceExhausted, Message: "over quota", Details: json.RawMessage(`{"limit":10}`),
 		RetryAfter: 250 * time.Millisecond, Executed: rpc.ExecutedNo,
 	}
+	instance := rpc.Instance{
+		Service: "math", Name: "host/1", ID: "7QK2", Version: "1.2.0", Library: "v1.0.0", State: "serving", UptimeMS: 61_000,
+	}
+	info, stats := instance, instance
+	info.Info = &rpc.InstanceInfo{
+		Methods: []string{"double", "fib"}, MoreMethods: 1, Workers: 16, Queue: "rabbitrpc.math", QueueType: "classic",
+		PlainQueue: "rpc_queue", Store: "lru",
+	}
+	stats.Stats = &rpc.InstanceStats{Running: 3, Limit: 16, Received: 100, Answered: 90, Replayed: 2, Failed: 4, Rejected: 3}
 	for _, c := range []struct {
 		name string
 		m    *conn.Message
 	}{
+		{"question", wire.EncodeQuestion(wire.Info, "math", "4f1c", "amq.gen-1", 500*time.Millisecond)},
+		{"question-all", wire.EncodeQuestion(wire.Ping, "", "4f1c", "amq.gen-1", 500*time.Millisecond)},
+		{"answer-ping", answerOf(t, &instance)},
+		{"answer-info", answerOf(t, &info)},
+		{"answer-stats", answerOf(t, &stats)},
 		{"request-direct", wire.EncodeRequest(request(), attempt(wire.Direct))},
 		{"request-queued", wire.EncodeRequest(request(), attempt(wire.Queued))},
 		{"request-durable", wire.EncodeRequest(request(), attempt(wire.Durable))},
@@ -84,6 +98,15 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+func answerOf(t *testing.T, i *rpc.Instance) *conn.Message {
+	t.Helper()
+	m, err := wire.EncodeAnswer(&wire.Call{Request: rpc.Request{ID: "4f1c", Attempt: 1}, ReplyTo: "amq.gen-1"}, i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // show prints what of a message is set, in a fixed order.

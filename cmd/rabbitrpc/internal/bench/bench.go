@@ -201,7 +201,9 @@ func (r *run) usages(ctx context.Context, p *pair) (server worker.Usage, broker 
 		}
 	}
 	if r.node != nil {
-		broker, err = r.node.CPUTime()
+		if broker, err = r.node.CPUTime(); errors.Is(err, errors.ErrUnsupported) {
+			err = nil // it is not known, and not shown
+		}
 	}
 	return server, broker, err
 }

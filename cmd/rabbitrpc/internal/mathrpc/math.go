@@ -3,6 +3,7 @@ package mathrpc
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
@@ -12,14 +13,31 @@ import (
 const Service = "math"
 
 // Fib answers n with the n-th Fibonacci number.
-var Fib = rpc.Method[int, uint64]{Service: Service, Name: "fib"}
+var Fib = rpc.Method[int, uint64]{Service: Service, Name: "fib", Doc: "The n-th Fibonacci number, for n from 0 to 93."}
 
 // MaxN is the greatest n whose Fibonacci number is a uint64.
 const MaxN = 93
 
-// Register makes s answer [Fib].
+// Kind is the kind of service that answers [Fib], by whatever name.
+type Kind struct{}
+
+// Check finds nothing wrong: there is nothing to set.
+func (*Kind) Check() error { return nil }
+
+// Methods returns the name of the one method.
+func (*Kind) Methods() []string { return []string{Fib.Name} }
+
+// Serve makes s answer.
+func (*Kind) Serve(s *server.Server, _ *slog.Logger) (func(), error) {
+	Register(s)
+	return func() {}, nil
+}
+
+// Register makes s answer [Fib], whatever the name of its service.
 func Register(s *server.Server) {
-	server.Handle(s, Fib, func(_ context.Context, n int) (uint64, error) { return Fibonacci(n) })
+	m := Fib
+	m.Service = s.Service()
+	server.Handle(s, m, func(_ context.Context, n int) (uint64, error) { return Fibonacci(n) })
 }
 
 // Fibonacci returns the n-th Fibonacci number, exactly. If n is not 0 to [MaxN] it returns InvalidArgument.

@@ -1,0 +1,73 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// An ear is what a discovery has in one session.
+type ear struct {
+	session   conn.Session
+	publisher conn.Publisher
+	replyTo   string
+
+	mu    sync.Mutex // guards asked
+	asked map[string]chan heard
+}
+
+// heard is what came in for a question: an instance, or the question itself, which nobody has taken.
+type heard struct {
+	instance *rpc.Instance
+	at       time.Time
+}
+
+func (e *ear) open(ctx context.Context) error {
+	err := e.session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true})
+	if err != nil && !errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrPrecondition) {
+		return err
+	}
+	q, err := e.session.DeclareQueue(ctx, conn.Queue{Exclusive: true, AutoDelete: true})
+	if err != nil {
+		return err
+	}
+	e.replyTo = q.Name
+	onReturn := func(r *conn.Return) { e.hear(r.CorrelationID, nil) }
+	if e.publisher, err = e.session.OpenPublisher(ctx, onReturn); err != nil {
+		return err
+	}
+	_, err = e.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true}, func(d *conn.Delivery) {
+		if i, err := wire.DecodeAnswer(&d.Message); err == nil { // anybody can write here
+			e.hear(d.CorrelationID, i)
+		}
+	})
+	return err
+}
+
+func (e *ear) add(id string) <-chan heard {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asked[id] = make(chan heard, 1024)
+	return e.asked[id]
+}
+
+func (e *ear) remove(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.asked, id)
+}
+
+// hear hands over what came in. Whoever asks and does not look does not get all, and holds up nobody.
+func (e *ear) hear(id string, i *rpc.Instance) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case e.asked[id] <- heard{i, time.Now()}: // nobody's is nil, and never ready
+	default:
+	}
+}

@@ -1,0 +1,128 @@
+package client_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// In a new session the broker may drop what a channel takes, without a word. A call that was out goes another way in time.
+func TestSilentChannel(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		opts []client.CallOption
+	}{
+		{"direct", nil},
+		{"durable", []client.CallOption{client.Durable()}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var d *dropper
+				r := newRig(t, func(c conn.Connector) conn.Connector {
+					d = &dropper{Connector: c}
+					return d
+				}, client.WithTimeout(8*time.Second))
+				r.serve(r.broker.Connector("server"), slow(time.Second))
+				r.mustCall(21, tt.opts...)
+				d.channels.Store(2)
+				time.AfterFunc(500*time.Millisecond, r.conn.Lose)
+				r.mustCall(22, tt.opts...)
+				if n := d.requests.Load(); n != 0 {
+					t.Errorf("%d requests were dropped, want none: only pings", n)
+				}
+				if d.channels.Load() > 0 {
+					t.Error("no channel was silent: the test shows nothing")
+				}
+			})
+		})
+	}
+}
+
+// A client whose first session is silent gives up one call, not those that come after it.
+func TestSilentFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			d := &dropper{Connector: c}
+			d.channels.Store(1)
+			return d
+		}, client.WithTimeout(5*time.Second))
+		r.serve(r.broker.Connector("server"), twice)
+		_, err := r.call(t.Context(), 21)
+		check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown, rpc.ErrNoAnswer)
+		r.mustCall(21)
+	})
+}
+
+// Servers that do not answer pings are called all the same, a while after the session was lost.
+func TestServersWithoutPing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &dropper{pings: true}
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			d.Connector = c
+			return d
+		}, client.WithTimeout(30*time.Second))
+		r.serve(r.broker.Connector("server"), twice)
+		r.mustCall(21)
+		d.channels.Store(100)
+		r.conn.Lose()
+		start := time.Now()
+		r.mustCall(21)
+		if took := time.Since(start); took < 14*time.Second || took > 15*time.Second {
+			t.Errorf("it took %v, want 14s: pings of 2, 4 and 8 s", took)
+		}
+		start = time.Now()
+		if r.mustCall(21); time.Since(start) > time.Second {
+			t.Errorf("the next call took %v", time.Since(start))
+		}
+	})
+}
+
+// A dropper has channels that drop all they take, or all pings.
+type dropper struct {
+	conn.Connector
+	channels atomic.Int32 // the next so many
+	requests atomic.Int32 // dropped
+	pings    bool         // only these
+}
+
+func (d *dropper) Session(ctx context.Context) (conn.Session, error) {
+	s, err := d.Connector.Session(ctx)
+	return droppingSession{s, d}, err
+}
+
+type droppingSession struct {
+	conn.Session
+	d *dropper
+}
+
+func (s droppingSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)) (conn.Publisher, error) {
+	p, err := s.Session.OpenPublisher(ctx, onReturn)
+	if s.d.channels.Add(-1) >= 0 {
+		p = droppingPublisher{p, s.d}
+	}
+	return p, err
+}
+
+type droppingPublisher struct {
+	conn.Publisher
+	d *dropper
+}
+
+func (p droppingPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
+	isPing := m.Type == wire.Ping
+	if !isPing && strings.HasPrefix(m.Key, "call.") && !p.d.pings {
+		p.d.requests.Add(1)
+	}
+	if isPing || !p.d.pings {
+		return nil
+	}
+	return p.Publisher.Publish(m, confirmed)
+}

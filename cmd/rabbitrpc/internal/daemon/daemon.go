@@ -1,0 +1,250 @@
+// Package daemon serves the services of a configuration in one process, over one connection with the broker.
+//
+// A service is never changed. When a new configuration is read, one that differs is started beside the old one, which drains
+// once the new one takes calls: so callers see nothing of it, and what a service may change is whatever it can start with.
+// What it remembers of calls goes from the old one to the new one.
+//
+// # Concurrency
+//
+// The methods of a [Daemon] may be called at any time, on any goroutine.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/server"
+)
+
+// Options are what a daemon is made of.
+type Options struct {
+	Config   *config.Loaded
+	Reload   func() (*config.Loaded, error) // reads the configuration again
+	Reloads  <-chan os.Signal               // asks for that
+	Ready    func(addr string)              // is called once, when all services take calls, with the address of the broker
+	SetLevel func(level string)             // changes the level of Log
+	Log      *slog.Logger
+
+	// More, for those who observe: options of the connection and of each server, what is told of the connection, and of each
+	// server, whose end it then tells.
+	Conn   []conn.Option
+	Server []server.Option
+	Opened func(*conn.Manager)
+	Built  func(*server.Server) (ended func())
+}
+
+// A Daemon serves. Make it with [New].
+type Daemon struct {
+	opts       Options
+	log        *slog.Logger
+	config     config.Config // what is in force; New's, then that of the goroutine that reloads
+	fail       context.CancelCauseFunc
+	broker     atomic.Pointer[config.Broker] // for the next dial
+	conn       atomic.Pointer[conn.Manager]
+	ready      atomic.Bool
+	draining   atomic.Bool
+	background sync.WaitGroup
+	system     systemd
+
+	mu       sync.Mutex // guards what follows
+	services []*service // in the order of the configuration
+}
+
+// New makes a daemon. It does no I/O: Run does.
+func New(o Options) *Daemon {
+	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}}
+	d.broker.Store(&o.Config.Broker)
+	return d
+}
+
+// Run serves until ctx ends, and then drains all services. It returns an error if one of them cannot be started, cannot go on
+// or has not drained in time. It can be called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	d.fail = fail
+	b := d.broker.Load()
+	m, err := conn.Open(ctx, string(b.URL), append(slices.Clone(d.opts.Conn),
+		conn.WithBackgroundDial(), conn.WithName(b.Name), conn.WithLogger(d.log),
+		conn.WithCredentials(func() (string, string, error) { return d.broker.Load().Credentials() }),
+		conn.WithTLSFrom(func() (*tls.Config, error) { return d.broker.Load().TLS.Config() }))...)
+	if err != nil {
+		return err
+	}
+	if d.opts.Opened != nil {
+		d.opts.Opened(m)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = m.Close(ctx) // the process ends here: the broker notices, one way or the other
+	}()
+	d.conn.Store(m)
+	services, err := d.buildAll(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it is to end
+		}
+		return err
+	}
+	d.set(services)
+	for _, s := range services {
+		s.start(ctx)
+		d.background.Go(func() { d.guard(s) })
+	}
+	d.background.Go(func() {
+		if d.announce(ctx) {
+			d.reloads(ctx)
+		}
+	})
+	ended := make(chan struct{})
+	go func() { d.background.Wait(); close(ended) }()
+	d.supervise(ctx, ended)
+	return d.result()
+}
+
+// buildAll builds all services, or none.
+func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) {
+	for _, c := range d.config.Services {
+		s, err := d.build(ctx, c, nil)
+		if err != nil {
+			for _, s := range services {
+				s.close()
+				s.memory.close(d.log)
+			}
+			return nil, err
+		}
+		services = append(services, s)
+	}
+	return services, nil
+}
+
+// guard ends the daemon with a service that ends by itself, and returns when it has ended.
+func (d *Daemon) guard(s *service) {
+	<-s.done
+	if !s.stopped() {
+		d.fail(s.failure())
+	}
+}
+
+// announce waits until all services take calls, and says so, unless ctx ends before.
+func (d *Daemon) announce(ctx context.Context) bool {
+	for _, s := range d.current() {
+		select {
+		case <-s.server.Ready():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	d.ready.Store(true)
+	d.system.say("READY=1", d.status())
+	d.opts.Ready(d.Broker().Addr)
+	return true
+}
+
+// supervise tells systemd how it goes until everything has ended.
+func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
+	tick := d.system.ticker()
+	defer tick.Stop()
+	stop := ctx.Done()
+	d.pulse()
+	for {
+		select {
+		case <-tick.C:
+			d.pulse()
+		case <-stop:
+			stop = nil
+			d.draining.Store(true)
+			limit := d.drainLimit()
+			d.log.Info("draining", "limit", limit)
+			d.system.say("STOPPING=1", d.status(), extend(limit+closing))
+		case <-ended:
+			return
+		}
+	}
+}
+
+// result closes what the services remember, and returns why they ended, if that was not well.
+func (d *Daemon) result() error {
+	var errs []error
+	for _, s := range d.current() {
+		s.memory.close(d.log)
+		if s.err != nil {
+			errs = append(errs, s.failure())
+		}
+	}
+	if len(errs) == 0 {
+		d.log.Info("drained")
+	}
+	return errors.Join(errs...)
+}
+
+// Broker is the state of the connection.
+func (d *Daemon) Broker() conn.State {
+	if m := d.conn.Load(); m != nil {
+		return m.State()
+	}
+	return conn.State{}
+}
+
+// A State is what a service is doing.
+type State struct {
+	Config config.Service
+	Ready  bool // it has taken calls
+	Stats  server.Stats
+}
+
+// Services are the states of all services. One that was changed counts anew.
+func (d *Daemon) Services() (states []State) {
+	for _, s := range d.current() {
+		states = append(states, State{Config: s.config, Ready: s.isReady(), Stats: s.server.Stats()})
+	}
+	return states
+}
+
+// Servers are the servers of all services, in the order of the configuration; none while they are being set up.
+func (d *Daemon) Servers() (servers []*server.Server) {
+	for _, s := range d.current() {
+		servers = append(servers, s.server)
+	}
+	return servers
+}
+
+func (d *Daemon) current() []*service {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.services)
+}
+
+func (d *Daemon) set(services []*service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services = services
+}
+
+// put puts a service in the place of old.
+func (d *Daemon) put(s, old *service) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services = slices.Clone(d.services)
+	d.services[slices.Index(d.services, old)] = s
+}
+
+func (d *Daemon) drainLimit() (limit time.Duration) {
+	for _, s := range d.current() {
+		limit = max(limit, s.config.Drain)
+	}
+	return limit
+}
+
+func (s *service) failure() error { return fmt.Errorf("service %s: %w", s.config.Name, s.err) }

@@ -1,0 +1,200 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+)
+
+// readyLimit is how long a changed service may take until it takes calls; until then the old one serves.
+const readyLimit = 30 * time.Second
+
+// reloads reads the configuration again when it is asked to, until ctx ends.
+func (d *Daemon) reloads(ctx context.Context) {
+	for {
+		select {
+		case <-d.opts.Reloads:
+			d.reload(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reload applies what can be applied of a new configuration, and says of each key that has changed whether it was.
+func (d *Daemon) reload(ctx context.Context) {
+	d.system.reloading()
+	defer func() { d.system.say("READY=1", d.status()) }()
+	next, err := d.opts.Reload()
+	if err != nil {
+		for _, err := range lines(err) {
+			d.log.Error("configuration not read: the old one stays in force", "err", err)
+		}
+		return
+	}
+	changes := d.config.Changes(&next.Config)
+	inForce := d.config
+	for _, c := range changes {
+		if c.Service == "" {
+			d.apply(c, &inForce, &next.Config)
+		}
+	}
+	inForce.Services = d.reloadServices(ctx, changes, next.Config.Services)
+	d.config = inForce
+	d.log.Info("configuration read")
+}
+
+// lines returns the errors in err, one for each line of the log.
+func lines(err error) []error {
+	if all, ok := errors.AsType[config.Errors](err); ok {
+		return all
+	}
+	return []error{err}
+}
+
+// apply takes over one key that is not of a service, if that is possible.
+func (d *Daemon) apply(c config.Change, inForce, next *config.Config) {
+	switch {
+	case c.Key == "log.level":
+		inForce.Log.Level = next.Log.Level
+		d.opts.SetLevel(next.Log.Level)
+		d.applied(c, "now")
+	case slices.Contains([]string{"broker.username", "broker.password_file", "broker.credentials_file"}, c.Key),
+		strings.HasPrefix(c.Key, "broker.tls."):
+		b := next.Broker
+		b.URL, b.Name = inForce.Broker.URL, inForce.Broker.Name
+		inForce.Broker = b
+		d.broker.Store(&b)
+		d.applied(c, "with the next connection")
+	default:
+		d.needsRestart(c)
+	}
+}
+
+func (d *Daemon) applied(c config.Change, when string) {
+	d.log.Info("applied", "key", c.Key, "from", c.From, "to", c.To, "when", when)
+}
+
+func (d *Daemon) needsRestart(c config.Change) {
+	d.log.Warn("needs a restart", "key", c.Key, "from", c.From, "to", c.To)
+}
+
+// reloadServices starts, replaces and stops services, and returns those that are in force then.
+func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, next []config.Service) (inForce []config.Service) {
+	var services []*service
+	for i := range next {
+		old := d.service(next[i].Name)
+		s := old
+		if old == nil {
+			s = d.replace(ctx, nil, next[i], nil)
+		} else if c, live := d.live(changes, old.config, next[i]); len(live) > 0 {
+			s = d.replace(ctx, old, c, live)
+		}
+		if s != nil {
+			services = append(services, s)
+			inForce = append(inForce, s.config)
+		}
+	}
+	removed := slices.DeleteFunc(d.current(), func(s *service) bool {
+		return slices.ContainsFunc(next, func(c config.Service) bool { return c.Name == s.config.Name })
+	})
+	d.set(services)
+	for _, s := range removed {
+		d.retire(s)
+		s.memory.close(d.log)
+		d.log.Info("applied", "key", "services."+s.config.Name, "when", "now: it is removed")
+	}
+	return inForce
+}
+
+func (d *Daemon) service(name string) *service {
+	for _, s := range d.current() {
+		if s.config.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// live returns what of next can take the place of old, and the changes in that. A queue keeps its arguments for ever, and a
+// store has one user.
+func (d *Daemon) live(changes []config.Change, old, next config.Service) (c config.Service, live []config.Change) {
+	c = next
+	c.Quorum, c.MaxQueue, c.Dedupe = old.Quorum, old.MaxQueue, old.Dedupe
+	for _, change := range changes {
+		if change.Service != next.Name {
+			continue
+		}
+		key := strings.TrimPrefix(change.Key, "services."+next.Name+".")
+		if key == "quorum" || key == "max_queue" || strings.HasPrefix(key, "dedupe.") {
+			d.needsRestart(change)
+			continue
+		}
+		live = append(live, change)
+	}
+	return c, live
+}
+
+// replace starts a service in the place of old, which may be nil, and returns the one that is in force then.
+func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, changes []config.Change) *service {
+	var m *memory
+	if old != nil {
+		m = old.memory
+	}
+	s, err := d.build(ctx, c, m)
+	if err == nil {
+		s.start(ctx)
+		if err = s.await(ctx); err != nil {
+			s.stop()
+			<-s.done
+			if old == nil {
+				s.memory.close(d.log)
+			}
+		}
+	}
+	switch {
+	case err != nil:
+		d.log.Error("service not changed: what was in force stays so", "service", c.Name, "err", err)
+		return old
+	case old == nil:
+		d.log.Info("applied", "key", "services."+c.Name, "when", "now: it is new")
+	default:
+		d.put(s, old) // who asks whether the service takes calls is to hear of the one that does
+		d.retire(old)
+		for _, change := range changes {
+			d.applied(change, "now")
+		}
+	}
+	d.background.Go(func() { d.guard(s) })
+	return s
+}
+
+// await waits until a service takes calls.
+func (s *service) await(ctx context.Context) error {
+	limit := time.NewTimer(readyLimit)
+	defer limit.Stop()
+	select {
+	case <-s.server.Ready():
+		return nil
+	case <-s.done:
+		return s.failure()
+	case <-limit.C:
+		return fmt.Errorf("it takes no calls after %v: is the broker there?", readyLimit)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// retire drains a service whose place is taken.
+func (d *Daemon) retire(s *service) {
+	s.stop()
+	<-s.done
+	if s.err != nil {
+		d.log.Error("service did not end well", "service", s.config.Name, "err", s.err)
+	}
+}

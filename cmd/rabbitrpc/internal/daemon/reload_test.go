@@ -1,0 +1,203 @@
+package daemon_test
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+	"github.com/rabbitrpc/rabbitrpc/server"
+)
+
+// TestReloadUnderLoad: services change under load, and no call fails.
+func TestReloadUnderLoad(t *testing.T) {
+	c := caller(t, "re-a", "re-b")
+	const before = `services: [{name: re-a, kind: worker, answer: old, takes: 5ms, workers: 4}, {name: re-b, kind: worker, takes: 1ms}]`
+	r := up(t, before)
+	stop := load(t, c, "re-a", "re-b")
+	for _, tt := range []struct {
+		name, text string
+		want       []string
+		not        string
+	}{
+		{"workers", strings.Replace(before, "workers: 4", "workers: 8", 1), []string{"applied key=services.re-a.workers from=4 to=8 when=now"}, "re-b"},
+		{"what its kind has", strings.Replace(before, "old", "new", 1), []string{"applied key=services.re-a.answer from=old to=new"}, "re-b"},
+		{"nothing", strings.Replace(before, "old", "new", 1), []string{"configuration read"}, "applied"},
+		{
+			"the queue", strings.Replace(before, "workers: 4", "workers: 4, answer: newer, quorum: 5, max_queue: 9", 1),
+			[]string{"needs a restart key=services.re-a.quorum from=0 to=5", "needs a restart key=services.re-a.max_queue"}, "cannot serve",
+		},
+		{"broken", "services: [{nmae: x, kind: worker}]", []string{"configuration not read: the old one stays in force", "unknown key services[0].nmae"}, "applied"},
+		{"gone", "{", []string{"configuration not read", "yaml: line 1"}, "applied"},
+	} {
+		text := strings.ReplaceAll(tt.text, "answer: old, takes: 5ms, workers: 4, answer: newer", "answer: newer, takes: 5ms, workers: 4")
+		got := r.reload(text)
+		got = strings.ReplaceAll(strings.ReplaceAll(got, "msg=", ""), `"`, "")
+		for _, want := range tt.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: not said: %s\n%s", tt.name, want, got)
+			}
+		}
+		if strings.Contains(got, tt.not) {
+			t.Errorf("%s: said: %s\n%s", tt.name, tt.not, got)
+		}
+	}
+	for i := range 10 {
+		r.reload(strings.ReplaceAll(before, "takes", fmt.Sprintf("drain: 3%ds, takes", i%10)))
+	}
+	if calls, errs := stop(); len(errs) > 0 || calls < 100 {
+		t.Errorf("%d calls, and these failed: %v", calls, errs)
+	}
+	if got, _, err := call(t, c, "re-a", "work", ""); got != "old" || err != nil {
+		t.Errorf("got %q, %v, want what the configuration says now", got, err)
+	}
+}
+
+// TestReloadStaysReady: while the old one drains, it is the new one that is looked at.
+func TestReloadStaysReady(t *testing.T) {
+	c := caller(t, "re-ready")
+	const text = `services: [{name: re-ready, kind: worker, answer: old}]`
+	r := up(t, text)
+	old := r.daemon.Servers()[0]
+	called := make(chan error, 1)
+	go func() {
+		_, _, err := call(t, c, "re-ready", "hang", "")
+		called <- err
+	}()
+	r.until("a call runs", func() bool { return old.Stats().Running == 1 })
+	r.write(strings.Replace(text, "old", "new", 1))
+	r.hup <- syscall.SIGHUP
+	r.until("the old one drains", func() bool {
+		if s := r.daemon.Servers(); len(s) != 1 || s[0].State().Phase != server.Serving {
+			t.Fatalf("%d servers, the first %v", len(s), s[0].State().Phase)
+		}
+		return old.State().Phase == server.Draining
+	})
+	if s := r.daemon.Servers()[0]; s == old {
+		t.Error("the old one is looked at")
+	}
+	close(r.release)
+	must(t, <-called)
+}
+
+// TestReloadRemembers: a call that was answered before is not run again after.
+func TestReloadRemembers(t *testing.T) {
+	c := caller(t, "re-memory")
+	for _, store := range []string{"{store: lru}", "{store: bolt, path: " + filepath.Join(t.TempDir(), "m.db") + "}"} {
+		r := up(t, "services: [{name: re-memory, kind: worker, answer: first, dedupe: "+store+"}]")
+		id := "call of " + store
+		if got, replayed, err := call(t, c, "re-memory", "work", id); got != "first" || replayed || err != nil {
+			t.Errorf("got %q, replayed %t, %v", got, replayed, err)
+		}
+		r.reload("services: [{name: re-memory, kind: worker, answer: second, dedupe: " + store + "}]")
+		if got, replayed, err := call(t, c, "re-memory", "work", id); got != "first" || !replayed || err != nil {
+			t.Errorf("%s: got %q, replayed %t, %v, want what was answered before", store, got, replayed, err)
+		}
+		r.stop()
+		must(t, r.ended())
+	}
+}
+
+func TestReloadServices(t *testing.T) {
+	c := caller(t, "re-1", "re-2", "re-3")
+	r := up(t, `services: [{name: re-1, kind: worker}, {name: re-2, kind: worker}]`)
+	got := r.reload(`services: [{name: re-3, kind: worker, answer: three}, {name: re-2, kind: worker}]`)
+	for _, want := range []string{`key=services.re-3 when="now: it is new"`, `key=services.re-1 when="now: it is removed"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("not said: %s\n%s", want, got)
+		}
+	}
+	if got, _, err := call(t, c, "re-3", "work", ""); got != "three" || err != nil {
+		t.Errorf("got %q, %v from the new service", got, err)
+	}
+	if _, _, err := call(t, c, "re-1", "work", ""); err == nil {
+		t.Error("the service that was removed answers")
+	}
+	if s := r.daemon.Services(); len(s) != 2 || s[0].Config.Name != "re-3" || s[1].Config.Name != "re-2" {
+		t.Errorf("got %v, want the order of the configuration", s)
+	}
+}
+
+// TestReloadFails: a service that cannot be started leaves the old one where it is.
+func TestReloadFails(t *testing.T) {
+	c := caller(t, "re-fails", "re-other")
+	old := up(t, `services: [{name: re-other, kind: worker}]`)
+	old.stop()
+	must(t, old.ended())
+	r := up(t, `services: [{name: re-fails, kind: worker, answer: old}]`)
+	got := r.reload(`services: [{name: re-fails, kind: worker, answer: old}, {name: re-other, kind: worker, max_queue: 7}]`)
+	if !strings.Contains(got, "service not changed: what was in force stays so") || !strings.Contains(got, "service re-other: declare queue rabbitrpc.re-other") {
+		t.Errorf("got %s", got)
+	}
+	if got, _, err := call(t, c, "re-fails", "work", ""); got != "old" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got := r.reload(`services: [{name: re-fails, kind: worker, answer: old}, {name: re-other, kind: worker}]`); !strings.Contains(got, "it is new") {
+		t.Errorf("put right, it is not served: %s", got)
+	}
+}
+
+func TestReloadLog(t *testing.T) {
+	r := up(t, "services: [{name: re-log, kind: worker}]")
+	caller(t, "re-log")
+	got := r.reload("log: {level: debug, format: json}\nadmin: {listen: '127.0.0.1:0'}\nservices: [{name: re-log, kind: worker}]")
+	if l := r.level.Load(); l == nil || *l != "debug" {
+		t.Errorf("got the level %v, want debug", l)
+	}
+	for _, want := range []string{"applied key=log.level", "needs a restart key=log.format", "needs a restart key=admin.listen"} {
+		if !strings.Contains(strings.ReplaceAll(strings.ReplaceAll(got, "msg=", ""), `"`, ""), want) {
+			t.Errorf("not said: %s\n%s", want, got)
+		}
+	}
+	if got := r.reload("log: {level: debug, format: json}\nservices: [{name: re-log, kind: worker}]"); !strings.Contains(got, "log.format") || strings.Contains(got, "log.level") {
+		t.Errorf("what still needs a restart is said again, and nothing else: %s", got)
+	}
+}
+
+func TestReloadTLS(t *testing.T) {
+	caller(t, "re-tls")
+	r := startAt(t, testbroker.URL(t)+",amqps://127.0.0.1:1", "services: [{name: re-tls, kind: worker}]")
+	r.waitReady()
+	got := r.reload("broker: {tls: {server_name: broker.example}}\nservices: [{name: re-tls, kind: worker}]")
+	if !strings.Contains(got, `key=broker.tls.server_name from="" to=broker.example when="with the next connection"`) {
+		t.Errorf("got %s", got)
+	}
+	got = r.reload("broker: {tls: {ca_file: /nowhere}}\nservices: [{name: re-tls, kind: worker}]")
+	if !strings.Contains(got, "broker.tls.ca_file: cannot be read") || !strings.Contains(got, "stays in force") {
+		t.Errorf("a file that is not there: got %s", got)
+	}
+}
+
+// TestReloadCredentials: the next connection is made with what another file says, or that file by then.
+func TestReloadCredentials(t *testing.T) {
+	broker, err := chaos.NewProxy(testbroker.URL(t))
+	must(t, err)
+	t.Cleanup(broker.Close)
+	u, err := url.Parse(broker.URL())
+	must(t, err)
+	valid := u.User.String()
+	u.User = url.UserPassword("nobody", "secret-of-nobody")
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/one", []byte(valid+"\n"), 0o600))
+	must(t, os.WriteFile(dir+"/two", []byte("nobody:secret-of-two"), 0o600))
+	c := caller(t, "re-login")
+	const services = "\nservices: [{name: re-login, kind: worker}]"
+	r := startAt(t, u.String(), "broker: {credentials_file: "+dir+"/one}"+services)
+	r.waitReady()
+	if got := r.reload("broker: {credentials_file: " + dir + "/two}" + services); !strings.Contains(got, "broker.credentials_file") {
+		t.Errorf("not said: %s", got)
+	}
+	must(t, os.Remove(dir+"/one"))
+	must(t, os.WriteFile(dir+"/two", []byte(valid), 0o600)) // no need to say so
+	broker.Inject(chaos.Reset{})
+	broker.Heal()
+	r.until("it serves again", func() bool { _, _, err := call(t, c, "re-login", "work", ""); return err == nil })
+	if log := r.log.String(); strings.Contains(log, "secret-") || strings.Contains(log, "cannot connect") {
+		t.Errorf("it has tried what was in force before, or a password is in the log:\n%s", log)
+	}
+}
