@@ -83,20 +83,27 @@ func (k *dataConsumer) take(event frame.Event) {
 	if event != frame.Delivery {
 		return // nothing else was asked for
 	}
-	r := &received{Delivery: Delivery{Message: fromInbox(&k.lane.inbox), Redelivered: k.lane.inbox.Redelivered}}
-	if !k.NoAck {
-		r.consumer, r.tag, r.settler = k, k.lane.inbox.Tag, r
-		k.users.Add(1)
-		out := &k.s.sub.line.outbox
-		out.mu.Lock()
-		k.acks.add(r)
-		out.mu.Unlock()
-	}
+	d := k.delivery(&k.lane.inbox)
 	if k.Prompt {
-		k.handle(&r.Delivery)
+		k.handle(d)
 	} else {
-		k.backlog.add(&r.Delivery)
+		k.backlog.add(d)
 	}
+}
+
+// delivery makes a delivery of what has come, and notes that it is to be settled.
+func (k *dataConsumer) delivery(in *frame.Inbox) *Delivery {
+	if k.NoAck {
+		return &Delivery{Message: fromInbox(in), Redelivered: in.Redelivered}
+	}
+	r := &received{Delivery: Delivery{Message: fromInbox(in), Redelivered: in.Redelivered}, consumer: k, tag: in.Tag}
+	r.settler = r
+	k.users.Add(1)
+	out := &k.s.sub.line.outbox
+	out.mu.Lock()
+	k.acks.add(r)
+	out.mu.Unlock()
+	return &r.Delivery
 }
 
 // over ends the session with the consumer. One that the broker has not even opened is its caller's to report.
@@ -117,14 +124,8 @@ func (k *dataConsumer) Cancel(ctx context.Context) error {
 	if k.cancelled.Swap(true) {
 		return nil
 	}
-	// The reader has handed over what came before the answer.
-	if err := k.s.call(ctx, "cancel consumer", func() error { return k.ch.Cancel(consumerTag, false) }, nil); err != nil {
+	if err := k.s.call(ctx, "cancel consumer", k.cancel, nil); err != nil || k.Prompt {
 		return err
-	}
-	k.backlog.close()
-	defer k.release()
-	if k.Prompt {
-		return nil
 	}
 	select {
 	case <-k.ended:
@@ -132,6 +133,16 @@ func (k *dataConsumer) Cancel(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("cancel consumer: %w", ctx.Err())
 	}
+}
+
+// cancel returns when the reader has taken what came before the broker's answer.
+func (k *dataConsumer) cancel() error {
+	if err := k.ch.Cancel(consumerTag, false); err != nil {
+		return err
+	}
+	k.backlog.close()
+	k.release()
+	return nil
 }
 
 // release closes the channel after its last user, see [consumer.release].
@@ -166,61 +177,4 @@ func (k *dataConsumer) settle(r *received, ack, requeue bool) error {
 	}
 	k.release()
 	return nil
-}
-
-// A backlog is what a consumer that is not prompt has still to be handed. The prefetch bounds it; without acknowledgements
-// nothing can: the reader must not wait.
-type backlog struct {
-	mu     sync.Mutex // guards what follows
-	queue  []*Delivery
-	closed bool
-	more   chan struct{} // holds a token if there may be something new
-}
-
-func (b *backlog) init() { b.more = make(chan struct{}, 1) }
-
-func (b *backlog) add(d *Delivery) {
-	b.mu.Lock()
-	b.queue = append(b.queue, d)
-	b.mu.Unlock()
-	b.wake()
-}
-
-// close lets run end when all is handed over.
-func (b *backlog) close() {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	b.wake()
-}
-
-func (b *backlog) wake() {
-	select {
-	case b.more <- struct{}{}:
-	default:
-	}
-}
-
-// run hands over, one after the other, until close or the end of the session.
-func (b *backlog) run(done <-chan struct{}, handle func(*Delivery)) {
-	for {
-		b.mu.Lock()
-		batch, closed := b.queue, b.closed
-		b.queue = nil
-		b.mu.Unlock()
-		for _, d := range batch {
-			handle(d)
-		}
-		if len(batch) > 0 {
-			continue
-		}
-		if closed {
-			return
-		}
-		select {
-		case <-b.more:
-		case <-done:
-			return
-		}
-	}
 }

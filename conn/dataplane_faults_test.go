@@ -48,6 +48,25 @@ func TestIdleGoroutines(t *testing.T) {
 	within(t, "fewer than 8 goroutines", 5*time.Second, settled)
 }
 
+// While there are messages the broker sends no heartbeats, and the library sees nothing: both show that they are alive.
+func TestBusyIsAlive(t *testing.T) {
+	t.Setenv("RABBITRPC_DATAPLANE", "")
+	s := session(t, open(t, testbroker.URL(t), conn.WithHeartbeat(heartbeat)))
+	q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+	must(t, err)
+	_, err = s.Consume(t.Context(), conn.Consume{Queue: q.Name, Prefetch: 100, Prompt: true}, func(d *conn.Delivery) { d.Ack() })
+	must(t, err)
+	p := publisher(t, s)
+	for begin := time.Now(); time.Since(begin) < 5*heartbeat/2; time.Sleep(time.Millisecond) {
+		if err := p.Publish(&conn.Message{Key: q.Name}, func(bool) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Err(); err != nil {
+		t.Errorf("the session has ended: %v", err)
+	}
+}
+
 // A connection that is lost in the middle of a frame costs its session, whichever frame that is: what the broker has
 // confirmed is delivered in this session or in the next.
 func TestLostInTheMiddle(t *testing.T) {
