@@ -83,7 +83,12 @@ func (d *Discovery) ask(ctx context.Context, service string, q Question, quiet t
 	answers := e.add(id)
 	defer e.remove(id)
 	start := time.Now()
-	if err := e.publisher.Publish(wire.EncodeQuestion(string(q), service, id, e.replyTo, quiet), nil); err != nil {
+	err = e.publisher.Publish(wire.EncodeQuestion(string(q), service, id, e.replyTo, quiet), nil)
+	if err != nil && !conn.NotSent(err) { // a write has failed, which ends the session: that knows why
+		<-e.session.Done()
+		err = e.session.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("ask instances: %w", err)
 	}
 	silence := time.NewTimer(quiet)

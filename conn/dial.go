@@ -61,7 +61,8 @@ func (s *socket) Read(b []byte) (int, error) {
 type link struct {
 	conn *amqp.Connection
 	sock *socket
-	line *line // nil without the data plane
+	line *line     // nil without the data plane
+	tls  *tls.Conn // nil without TLS
 
 	opening sync.Mutex // held while a channel is opened
 }
@@ -88,6 +89,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	var sock *socket
 	var shared *line
 	var identity *tls.Config // nil without TLS
+	var secured *tls.Conn
 	unwatch := func() bool { return true }
 	config := amqp.Config{
 		Heartbeat: o.heartbeat,
@@ -103,11 +105,17 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 			if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 				return nil, err
 			}
-			secured, err := secure(ctx, sock, identity)
-			if err != nil || o.library {
-				return secured, err
+			var below net.Conn = sock
+			if identity != nil {
+				if secured, err = secure(ctx, sock, identity); err != nil {
+					return nil, err
+				}
+				below = secured
 			}
-			shared = newLine(secured)
+			if o.library {
+				return below, nil
+			}
+			shared = newLine(below)
 			return shared, nil
 		},
 		Properties: amqp.NewConnectionProperties(), // the library writes into them
@@ -133,7 +141,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		// The library does this with each frame that it reads, but undoes it after the last one of the handshake.
 		sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
 	}
-	return &link{conn: c, sock: sock, line: shared}, nil
+	return &link{conn: c, sock: sock, line: shared, tls: secured}, nil
 }
 
 // identify adds who we are, as far as the URL does not say, and returns whom we trust: nil without TLS.

@@ -56,8 +56,8 @@ func (t *Target) Probe(ctx context.Context) (*Probe, error) {
 		Product: text("product"), Version: text("version"), Cluster: text("cluster_name"),
 		Heartbeat: l.conn.Config.Heartbeat, Channels: int(l.conn.Config.ChannelMax), Frame: l.conn.Config.FrameSize,
 	}
-	if t.Secure {
-		state := l.conn.ConnectionState()
+	if l.tls != nil {
+		state := l.tls.ConnectionState()
 		p.Broker.TLS = &state
 	}
 	return p, nil

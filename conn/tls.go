@@ -134,18 +134,14 @@ func alertError(text string) error {
 // tlsAlert is how a record begins with which a TLS server answers what is no TLS.
 const tlsAlert = 0x15
 
-// secure makes a TLS connection of c, unless config is nil. The library would do that above its Dial, where the data plane could
-// not read.
-func secure(ctx context.Context, c net.Conn, config *tls.Config) (net.Conn, error) {
-	if config == nil {
-		return c, nil
-	}
-	client := tls.Client(c, config)
-	if err := client.HandshakeContext(ctx); err != nil {
+// secure makes a TLS connection of c. The library would do that above its Dial, where the data plane could not read.
+func secure(ctx context.Context, c net.Conn, config *tls.Config) (*tls.Conn, error) {
+	secured := tls.Client(c, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, err
 	}
-	return client, nil
+	return secured, nil
 }
 
 // withoutTLS is the URL for a library that finds a connection with TLS made already. Its port may be another's: nobody reads it.

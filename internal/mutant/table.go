@@ -143,9 +143,9 @@ var All = []Mutant{
 		Name: "ack-before-reply", Guard: "a request is acknowledged after its reply", Breaks: "I9",
 		Edits: []Edit{
 			{"server/answer.go", `	case s.send(ctx, j, call, m):
-		s.ack(j)
+		s.ack(ctx, j)
 	case `, `	case true:
-		s.ack(j)
+		s.ack(ctx, j)
 		s.send(ctx, j, call, m)
 	case `},
 		},
@@ -195,8 +195,8 @@ var All = []Mutant{
 	{
 		Name: "record-before-reply", Guard: "an outcome is recorded before it is answered", Breaks: "I2 I7",
 		Edits: []Edit{
-			{"idempotency/interceptor.go", `		if failed := o.settle(&r.grace, begun, &r.record); failed != nil {
-`, `		go o.settle(&r.grace, begun, r.record.Clone())
+			{"idempotency/interceptor.go", `		if failed := o.settle(&r.grace, begun, &r.record, again); failed != nil {
+`, `		go o.settle(&r.grace, begun, r.record.Clone(), again)
 		if failed := (*rpc.Error)(nil); failed != nil {
 `},
 		},
@@ -320,9 +320,9 @@ var All = []Mutant{
 		Name: "amqp-ack-before-reply", Guard: "a request is acknowledged after its reply, with RabbitMQ", Breaks: "I21", Real: true,
 		Edits: []Edit{
 			{"server/answer.go", `	case s.send(ctx, j, call, m):
-		s.ack(j)
+		s.ack(ctx, j)
 	case `, `	case true:
-		s.ack(j)
+		s.ack(ctx, j)
 		time.Sleep(5 * time.Millisecond)
 		s.send(ctx, j, call, m)
 	case `},
