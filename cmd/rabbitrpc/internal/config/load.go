@@ -123,10 +123,22 @@ func readFile(path string) (map[string]any, error) {
 		row, _ := e.Position()
 		return nil, fmt.Errorf("%s: line %d: %w", path, row, err)
 	}
-	if err != nil { // of several lines, if it is of several mistakes
-		return nil, fmt.Errorf("%s: %s", path, strings.Join(strings.Fields(err.Error()), " "))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", path, unreadable(err))
 	}
 	return m, nil
+}
+
+// unreadable says in one line why a text is no YAML, and does not quote values as the parser does: they may be secrets.
+func unreadable(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ") // it has several lines, if it is of several mistakes
+	switch {
+	case strings.Contains(text, "cannot unmarshal"):
+		return "want keys and values, such as services and a list of them"
+	case strings.Contains(text, "unknown anchor"):
+		return "a value that begins with * must be in quotes"
+	}
+	return text
 }
 
 // services reads the list of services, each with the section of its kind. Flags win over what it says.
