@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func newPing() *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().IntVarP(&f.count, "count", "c", 0, "how often to ask; 0 until Ctrl-C")
 	cmd.Flags().DurationVarP(&f.interval, "interval", "i", time.Second, "time between two pings, 10ms to 1h")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	outputFlag(cmd, &f.output)
 	return cmd
 }
 
@@ -72,10 +73,8 @@ func (f *pingFlags) args(cmd *cobra.Command, args []string) error {
 		return usagef(cmd, "count must not be negative, got %d", f.count)
 	case f.interval < 10*time.Millisecond || f.interval > time.Hour:
 		return usagef(cmd, "interval must be 10ms to 1h, got %v", f.interval)
-	case f.output != "text" && f.output != "json":
-		return usagef(cmd, "output must be text or json, got %q", f.output)
 	}
-	return checkService(cmd, args)
+	return cmp.Or(checkOutput(cmd, f.output), checkService(cmd, args))
 }
 
 func (f *pingFlags) run(ctx context.Context, cmd *cobra.Command, service string) error {

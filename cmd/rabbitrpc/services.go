@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 const servicesHelp = `Ask all running servers of all services, or of those that are named, who they are.
@@ -81,7 +81,7 @@ func newServicesView(name, short string, ask client.Question, show view, example
 	f.add(cmd)
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "ask again and again, until Ctrl-C")
 	cmd.Flags().DurationVar(&f.interval, "interval", 2*time.Second, "with --watch: time between two questions, 100ms to 1h")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	outputFlag(cmd, &f.output)
 	return cmd
 }
 
@@ -89,17 +89,10 @@ func (f *servicesFlags) args(cmd *cobra.Command, args []string) error {
 	switch {
 	case f.interval < 100*time.Millisecond || f.interval > time.Hour:
 		return usagef(cmd, "interval must be 100ms to 1h, got %v", f.interval)
-	case f.output != "text" && f.output != "json":
-		return usagef(cmd, "output must be text or json, got %q", f.output)
 	case len(args) > maxServices:
 		return usagef(cmd, "want %d services at most, got %d", maxServices, len(args))
 	}
-	for _, name := range args {
-		if err := wire.CheckService(name); err != nil {
-			return usagef(cmd, "%v", err)
-		}
-	}
-	return nil
+	return cmp.Or(checkOutput(cmd, f.output), checkServices(cmd, args))
 }
 
 func (f *servicesFlags) run(ctx context.Context, cmd *cobra.Command, names []string, ask client.Question, show view) error {
