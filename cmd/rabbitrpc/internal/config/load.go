@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -138,8 +139,10 @@ func unreadable(err error) string {
 	case strings.Contains(text, "unknown anchor"):
 		return "a value that begins with * must be in quotes"
 	}
-	return text
+	return inBackticks.ReplaceAllString(text, "it")
 }
+
+var inBackticks = regexp.MustCompile("`[^`]*`")
 
 // services reads the list of services, each with the section of its kind. Flags win over what it says.
 func (l *Loaded) services(list any, in Input) (errs []error) {

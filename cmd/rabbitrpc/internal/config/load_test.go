@@ -180,6 +180,7 @@ func TestWrong(t *testing.T) {
 		"sample":                  {"tracing: {sample: 2}" + m, "", `FILE: tracing.sample: must be 0 to 1, got 2`},
 		"YAML":                    {"log: [\n", "", "FILE: yaml: line 1"},
 		"no keys":                 {"topsecret\n", "", "FILE: want keys and values"},
+		"value of another type":   {"broker: {url: !!int topsecret}" + m, "", "FILE: yaml: cannot decode !!str it as a !!int"},
 		"value like an anchor":    {"broker: {url: *topsecret }" + m, "", "FILE: a value that begins with * must be in quotes"},
 		"key twice":               {"log: {}\nlog: {}", "", "already defined at line 1"},
 		"a variable":              {m, "RABBITRPC_LOG_LEVLE=info", "unknown variable RABBITRPC_LOG_LEVLE: did you mean RABBITRPC_LOG_LEVEL?"},
