@@ -81,7 +81,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaders,
 		BaseContext:       func(net.Listener) context.Context { return calls },
-		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug), // of what strangers send
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelWarn), // such as too many open files
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
