@@ -54,9 +54,11 @@ func (w *worker) stop(grace time.Duration) {
 
 // idle waits for work, and returns it; else why the worker can have none any more. A worker that is not asked has nothing to say.
 func (w *worker) idle(ctx context.Context, jobs <-chan *job) (*job, error) {
-	select {
-	case <-w.group.done: // outranks a job
+	select { // these outrank a job
+	case <-w.group.done:
 		return nil, w.ended()
+	case <-w.lines.next:
+		return nil, errUnasked
 	default:
 	}
 	select {
@@ -65,7 +67,7 @@ func (w *worker) idle(ctx context.Context, jobs <-chan *job) (*job, error) {
 	case <-w.group.done:
 		return nil, w.ended()
 	case <-w.lines.next:
-		return nil, errors.New("it wrote a line without being asked")
+		return nil, errUnasked
 	case <-w.lines.long:
 		return nil, errLong
 	case <-ctx.Done():
@@ -73,7 +75,10 @@ func (w *worker) idle(ctx context.Context, jobs <-chan *job) (*job, error) {
 	}
 }
 
-var errLong = errors.New("it wrote a line that is too long")
+var (
+	errLong    = errors.New("it wrote a line that is too long")
+	errUnasked = errors.New("it wrote a line without being asked")
+)
 
 func (w *worker) ended() error {
 	if w.group.err == nil {
