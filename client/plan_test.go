@@ -88,7 +88,8 @@ func (w *world) happen(t *rapid.T, p *plan, s step) event {
 		x := rapid.SampledFrom([]rpc.Execution{rpc.ExecutedNo, rpc.ExecutedUnknown, rpc.ExecutedYes}).Draw(t, "executed")
 		code := rapid.SampledFrom([]rpc.Code{rpc.Unavailable, rpc.ResourceExhausted, rpc.InvalidArgument, rpc.Aborted}).Draw(t, "code")
 		w.said = &rpc.Error{Code: code, Executed: x, Remote: true, RetryAfter: rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "after")}
-		w.executed = w.executed || x != rpc.ExecutedNo
+		back := s.mode != wire.Direct && code.Retryable() && !p.once // the request may come back
+		w.executed = w.executed || x != rpc.ExecutedNo || back
 		return event{kind: failed, err: w.said}
 	case "nobody":
 		kinds := []kind{returned, unsent, blocked, forbidden}
