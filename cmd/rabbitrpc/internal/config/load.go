@@ -79,6 +79,7 @@ func (l *Loaded) merge(k *koanf.Koanf, in Input) (Errors, error) {
 		l.sources.add("", file, in.File)
 	}
 	environ, errs := environment(in.Environ)
+	errs = append(errs, l.sources.of(sections(file))...)
 	variables, flags := make(map[string]any), make(map[string]any)
 	for key, v := range environ {
 		variables[key] = v.value
@@ -95,6 +96,19 @@ func (l *Loaded) merge(k *koanf.Koanf, in Input) (Errors, error) {
 		k.Load(confmap.Provider(variables, "."), nil),
 		k.Load(confmap.Provider(flags, "."), nil),
 	)
+}
+
+// sections reports what is in the place of a section of a file, and takes it away: a variable below would hide it.
+func sections(file map[string]any) (errs []*KeyError) {
+	all := keys(reflect.TypeFor[Config]())
+	for _, name := range slices.Sorted(maps.Keys(file)) {
+		_, ok := file[name].(map[string]any)
+		if section := all[name]; !ok && file[name] != nil && section != nil && section.Kind() == reflect.Struct {
+			errs = append(errs, &KeyError{Key: name, Problem: "want " + wanted(section)})
+			delete(file, name)
+		}
+	}
+	return errs
 }
 
 // readFile reads a file by its ending.

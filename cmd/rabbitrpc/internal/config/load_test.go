@@ -183,6 +183,7 @@ func TestWrong(t *testing.T) {
 		"value of another type":   {"broker: {url: !!int topsecret}" + m, "", "FILE: yaml: cannot decode !!str it as a !!int"},
 		"value like an anchor":    {"broker: {url: *topsecret }" + m, "", "FILE: a value that begins with * must be in quotes"},
 		"key twice":               {"log: {}\nlog: {}", "", "already defined at line 1"},
+		"variable below no map":   {"log: topsecret" + m, "RABBITRPC_LOG_LEVEL=info", "FILE: log: want keys and values below it"},
 		"a variable":              {m, "RABBITRPC_LOG_LEVLE=info", "unknown variable RABBITRPC_LOG_LEVLE: did you mean RABBITRPC_LOG_LEVEL?"},
 		"a variable of a list":    {m, "RABBITRPC_SERVICES_0_NAME=a", "unknown variable RABBITRPC_SERVICES_0_NAME: services are set in the file"},
 		"value of a variable":     {m, "RABBITRPC_TRACING_SAMPLE=half", "RABBITRPC_TRACING_SAMPLE: want a number"},
