@@ -39,25 +39,34 @@ type cast struct {
 func newCast(t *testing.T) *cast {
 	t.Helper()
 	c := &cast{t: t, lacking: make(map[string][]string)}
-	scope := rights.Scope{Vhost: "/", Services: []string{limited, "other"}, Queue: limitedPlain}
-	with := rights.Of(rights.Users{Client: "web", PlainClient: "pika", Server: "worker", Provisioner: "ops"}, scope)
+	scope := rights.Scope{Vhost: "/", Services: []string{limited, "other"}, Queue: limitedPlain, Discovery: true}
+	with := rights.Of(rights.Users{Client: "web", PlainClient: "pika", Observer: "eye", Server: "worker", Provisioner: "ops"}, scope)
 	alone := rights.Of(rights.Users{Server: "alone"}, scope)
-	topics := with.TopicPermissions[0]
+	topics := make(map[string]rights.Permission)
+	for _, p := range append(with.TopicPermissions, alone.TopicPermissions...) {
+		topics[p.User] = p
+	}
 	var commands []string
-	add := func(p rights.Permission, topic bool) {
+	add := func(p rights.Permission, topics rights.Permission) {
 		commands = append(commands, fmt.Sprintf("rabbit_auth_backend_internal:add_user(%s, <<\"secret\">>, <<\"test\">>)", erlang(p.User)),
 			fmt.Sprintf("rabbit_auth_backend_internal:set_permissions(%s, <<\"/\">>, %s, %s, %s, <<\"test\">>)",
 				erlang(p.User), erlang(*p.Configure), erlang(p.Write), erlang(p.Read)))
-		if topic {
+		if topics.User != "" {
 			commands = append(commands, fmt.Sprintf("rabbit_auth_backend_internal:set_topic_permissions(%s, <<\"/\">>, %s, %s, %s, <<\"test\">>)",
 				erlang(p.User), erlang(topics.Exchange), erlang(topics.Write), erlang(topics.Read)))
 		}
 	}
 	for _, p := range append(with.Permissions, alone.Permissions...) {
-		add(p, p.User == "web")
+		may := topics[p.User]
+		add(p, may)
 		for _, less := range without(p) {
 			c.lacking[p.User] = append(c.lacking[p.User], less.User)
-			add(less, p.User == "web")
+			add(less, may)
+		}
+		for _, less := range without(may) {
+			c.lacking[p.User] = append(c.lacking[p.User], less.User)
+			p.User = less.User
+			add(p, less)
 		}
 	}
 	_, err := testbroker.Node(t).Ctl(t.Context(), "eval", strings.Join(commands, ", ")+".")
@@ -67,12 +76,18 @@ func newCast(t *testing.T) *cast {
 
 // without returns p less each alternative of each of its patterns.
 func without(p rights.Permission) (all []rights.Permission) {
+	kind, configure := "", ""
+	if p.Configure != nil {
+		configure = *p.Configure
+	} else {
+		kind = "topic "
+	}
 	for _, right := range []struct {
 		name    string
 		pattern string
 		set     func(p *rights.Permission, pattern string)
 	}{
-		{"configure", *p.Configure, func(p *rights.Permission, s string) { p.Configure = &s }},
+		{"configure", configure, func(p *rights.Permission, s string) { p.Configure = &s }},
 		{"write", p.Write, func(p *rights.Permission, s string) { p.Write = s }},
 		{"read", p.Read, func(p *rights.Permission, s string) { p.Read = s }},
 	} {
@@ -82,7 +97,7 @@ func without(p rights.Permission) (all []rights.Permission) {
 				continue
 			}
 			less := p
-			less.User = fmt.Sprintf("%s without %s %s", p.User, right.name, name)
+			less.User = fmt.Sprintf("%s without %s %s%s", p.User, right.name, kind, name)
 			rest := slices.Delete(slices.Clone(alternatives), i, i+1)
 			right.set(&less, "^("+strings.Join(rest, "|")+")$")
 			all = append(all, less)
@@ -148,31 +163,85 @@ func (p poisoner) Begin(ctx context.Context, k idempotency.Key, f idempotency.Fi
 	return begun, err
 }
 
-// serve serves as somebody until stop; ready is false if that did not come to be.
-func (c *cast) serve(user string) (ready bool, stop func()) {
+// A serving is a server that somebody runs.
+type serving struct {
+	ready bool   // false if that did not come to be
+	stop  func() // it, and wait for its end
+	log   *locked
+}
+
+// locked is a log that is read while it is written.
+type locked struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *locked) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
+func (c *cast) serve(user string) *serving {
 	c.t.Helper()
 	lru, err := idempotency.NewLRU()
 	c.must(err)
+	p := &serving{log: new(locked)}
 	s, err := server.New(c.open(user), limited, server.WithQueue(limitedPlain, limitedDouble.Name), server.WithStore(poisoner{lru}),
-		server.WithLogger(slog.New(slog.DiscardHandler)))
+		server.WithLogger(slog.New(slog.NewTextHandler(p.log, nil))))
 	c.must(err)
 	server.Handle(s, limitedDouble, func(_ context.Context, n int) (int, error) { return 2 * n, nil })
 	ctx, cancel := context.WithCancel(c.t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
+	p.stop = func() { cancel(); c.must(<-ended) }
+	wait := patience
+	if strings.Contains(user, "without") {
+		wait = soon
+	}
 	select {
 	case <-s.Ready():
-		ready = true
-	case <-time.After(soon):
+		p.ready = true
+	case <-time.After(wait):
 	}
-	if !strings.Contains(user, "without") && !ready {
-		select {
-		case <-s.Ready():
-			ready = true
-		case <-time.After(patience):
+	return p
+}
+
+// lacksNothing reports whether a server takes calls and can be discovered.
+func (c *cast) lacksNothing(p *serving) bool {
+	return p.ready && c.call(c.open("web"), soon) == nil && !c.hidden(p)
+}
+
+// hidden waits until a server says that it cannot be discovered, or can be.
+func (c *cast) hidden(p *serving) bool {
+	c.t.Helper()
+	m := c.open("eye")
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if p.log.has("cannot be discovered") {
+			return true
+		}
+		if c.ask(m, limited) == nil {
+			return false
 		}
 	}
-	return ready, func() { cancel(); c.must(<-ended) }
+	c.t.Error("a server can neither be discovered nor says that it cannot")
+	return true
+}
+
+// ask asks for the instances of a service, "" for all. Nobody is an error, too.
+func (c *cast) ask(m conn.Connector, service string) error {
+	d := client.NewDiscovery(m)
+	defer d.Close(context.Background())
+	for _, err := range d.Instances(c.t.Context(), service, client.AskPing, soon) {
+		return err
+	}
+	return errors.New("no instance")
 }
 
 // without43 refuses looks at queues, as RabbitMQ 4.3 does without the right to configure them.
@@ -200,14 +269,14 @@ func (c *cast) call(m conn.Connector, timeout time.Duration, opts ...client.Opti
 	return err
 }
 
-// cannotCall checks that nobody can call who lacks something of what a user has.
-func (c *cast) cannotCall(user string, opts ...client.Option) {
+// fails checks that something fails for each user who lacks something of what a user has.
+func (c *cast) fails(user string, do func(m conn.Connector) error) {
 	c.t.Helper()
 	var wg sync.WaitGroup
 	for _, less := range c.lacking[user] {
 		wg.Go(func() {
-			if err := c.call(c.open(less), soon, opts...); err == nil {
-				c.t.Errorf("%s: it can call", less)
+			if do(c.open(less)) == nil {
+				c.t.Errorf("%s: lacks nothing", less)
 			}
 		})
 	}
@@ -230,24 +299,25 @@ func TestLeastRights(t *testing.T) {
 	c.must(err)
 	c.must(topology.Declare(t.Context(), s, c.wanted(), func(string) {}))
 
-	ready, stop := c.serve("worker")
-	if !ready {
-		t.Fatal("the server does not serve")
+	worker := c.serve("worker")
+	if !worker.ready || c.hidden(worker) {
+		t.Fatal("the server does not serve, or is hidden")
 	}
 	t.Run("client", func(t *testing.T) { c.clients(t) })
+	t.Run("observer", func(t *testing.T) { c.observers(t) })
 	t.Run("client of the plain queue", func(t *testing.T) { c.plainClients(t) })
 	t.Run("parked", func(t *testing.T) { c.parks(t) })
-	stop()
+	worker.stop()
 	if err := c.call(c.open("web"), soon); !errors.Is(err, client.ErrNoServer) {
 		t.Errorf("after the server: got %v, want no server", err)
 	}
 	t.Run("server", func(t *testing.T) {
 		for _, user := range c.lacking["worker"] {
-			ready, stop := c.serve(user)
-			if ready && c.call(c.open("web"), soon) == nil {
-				t.Errorf("%s: it serves", user)
+			s := c.serve(user)
+			if c.lacksNothing(s) {
+				t.Errorf("%s: lacks nothing", user)
 			}
-			stop()
+			s.stop()
 		}
 	})
 	t.Run("server that declares", func(t *testing.T) { c.declaringServer(t) })
@@ -261,7 +331,14 @@ func (c *cast) clients(t *testing.T) {
 	if err := c.call(without43{c.open("web")}, patience); err != nil {
 		t.Errorf("by a ping: %v", err)
 	}
-	c.cannotCall("web")
+	askOwn := func(m conn.Connector) error { return c.ask(m, limited) }
+	c.must(askOwn(c.open("web")))
+	c.fails("web", func(m conn.Connector) error { return errors.Join(c.call(m, soon), askOwn(m)) })
+	for _, service := range []string{"", "foreign"} {
+		if err := c.ask(c.open("web"), service); !errors.Is(err, conn.ErrRefused) {
+			t.Errorf("instances of %q: got %v, want a refusal", service, err)
+		}
+	}
 	s, err := c.open("").Session(t.Context())
 	c.must(err)
 	foreign := wire.NewTopology("foreign", 0, 0)
@@ -282,11 +359,20 @@ func (c *cast) clients(t *testing.T) {
 	}
 }
 
+func (c *cast) observers(t *testing.T) {
+	ask := func(m conn.Connector) error { return errors.Join(c.ask(m, ""), c.ask(m, limited)) }
+	c.must(ask(c.open("eye")))
+	c.fails("eye", ask)
+	if err := c.call(c.open("eye"), soon); rpc.CodeOf(err) != rpc.PermissionDenied {
+		t.Errorf("a call: got %v, want permission_denied", err)
+	}
+}
+
 func (c *cast) plainClients(t *testing.T) {
 	if err := c.call(c.open("pika"), patience, client.WithQueue(limitedPlain)); err != nil {
 		t.Error(err)
 	}
-	c.cannotCall("pika", client.WithQueue(limitedPlain))
+	c.fails("pika", func(m conn.Connector) error { return c.call(m, soon, client.WithQueue(limitedPlain)) })
 	reply, err := directly(t, "pika")
 	if err != nil || reply != "42" {
 		t.Errorf("by direct reply-to: got %q, %v, want 42", reply, err)
@@ -348,11 +434,11 @@ func (c *cast) declaringServer(t *testing.T) {
 	c.must(c.provision(""))
 	admin := testbroker.Node(t)
 	c.must(admin.DeleteExchange(t.Context(), wire.Exchange))
-	ready, stop := c.serve("alone")
-	if err := c.call(c.open("web"), patience); !ready || err != nil {
-		t.Errorf("ready %v, call: %v", ready, err)
+	alone := c.serve("alone")
+	if err := c.call(c.open("web"), patience); !alone.ready || err != nil || c.hidden(alone) {
+		t.Errorf("ready %v, call: %v; or it is hidden", alone.ready, err)
 	}
-	stop()
+	alone.stop()
 	if os.Getenv("RABBITRPC_LONG") == "" {
 		return // what follows takes seconds
 	}
@@ -364,13 +450,13 @@ func (c *cast) declaringServer(t *testing.T) {
 		if regexp.MustCompile("configure rabbitrpc$").MatchString(user) {
 			continue // which all services share, and another has declared
 		}
-		ready, stop := c.serve(user)
-		serves := ready && c.call(c.open("web"), soon) == nil
+		p := c.serve(user)
+		works := c.lacksNothing(p)
 		_, noParked := s.InspectQueue(ctx, wire.ParkedQueue(limited))
 		_, noPlain := s.InspectQueue(ctx, limitedPlain)
-		if serves && noParked == nil && noPlain == nil {
+		if works && noParked == nil && noPlain == nil {
 			t.Errorf("%s: nothing is missing", user)
 		}
-		stop()
+		p.stop()
 	}
 }
