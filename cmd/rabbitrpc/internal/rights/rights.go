@@ -44,7 +44,7 @@ type Grants struct {
 
 // Of returns what users need for a scope, and nothing more.
 func Of(u Users, s Scope) Grants {
-	var g Grants
+	g := Grants{TopicPermissions: []Permission{}} // and no null, which RabbitMQ may not import
 	if u.Client != "" {
 		g.add(u.Client, s.Vhost, s.call().and(s.ask()))
 	}
