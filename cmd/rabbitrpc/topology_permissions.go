@@ -44,8 +44,7 @@ func newTopologyPermissions() *cobra.Command {
   rabbitrpc topology permissions --plain-client pika --server orders --service orders --queue rpc_queue
   rabbitrpc topology permissions --observer me
   rabbitrpc topology permissions --client web --service orders --vhost prod -o json`,
-		DisableFlagsInUseLine: true,
-		Args:                  noArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := errors.Join(checkOutput(cmd, output), checkScope(cmd, users, scope)); err != nil {
 				return err
