@@ -282,7 +282,7 @@ func took(t *testing.T, start time.Time, want time.Duration) {
 // hooked is a connector with hooks in its sessions. Those that are nil do nothing.
 type hooked struct {
 	conn.Connector
-	declare func() error           // fails DeclareQueue
+	declare func() error // fails DeclareQueue
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	dial    func(conn.Session) // after each Dial
 
