@@ -37,6 +37,7 @@ func TestLeastRights(t *testing.T) {
 	if !worker.ready || c.hidden(worker) {
 		t.Fatal("the server does not serve, or is hidden")
 	}
+	t.Run("eavesdropper", func(t *testing.T) { c.eavesdrops(t) })
 	t.Run("client", func(t *testing.T) { c.clients(t) })
 	t.Run("observer", func(t *testing.T) { c.observers(t) })
 	t.Run("client of the plain queue", func(t *testing.T) { c.plainClients(t) })
@@ -56,6 +57,22 @@ func TestLeastRights(t *testing.T) {
 	})
 	t.Run("server that declares", func(t *testing.T) { c.declaringServer(t) })
 	c.must(c.provision(""))
+}
+
+// eavesdrops tries to have the requests of another service copied into a queue of a server's own.
+func (c *cast) eavesdrops(t *testing.T) {
+	for _, user := range []string{"worker", "alone"} {
+		s, err := c.open(user).Session(t.Context())
+		c.must(err)
+		queue := wire.InstanceQueue(limited, user)
+		_, err = s.DeclareQueue(t.Context(), conn.Queue{Name: queue, Exclusive: true, AutoDelete: true})
+		c.must(err)
+		for _, key := range []string{wire.Key("foreign"), "#"} {
+			if err := s.BindQueue(t.Context(), queue, wire.Exchange, key); !errors.Is(err, conn.ErrRefused) {
+				t.Errorf("%s binds %s: got %v, want a refusal", user, key, err)
+			}
+		}
+	}
 }
 
 func (c *cast) clients(t *testing.T) {

@@ -36,7 +36,7 @@ func newTopologyPermissions() *cobra.Command {
 	var scope rights.Scope
 	var output string
 	cmd := &cobra.Command{
-		Use:   "permissions --service NAME... [--client USER] [--server USER] [--provisioner USER]",
+		Use:   "permissions [--service NAME]... [--client|--observer|--server|--provisioner USER]...",
 		Short: "Print the least rights of users, as commands or definitions",
 		Long:  topologyPermissionsHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc topology permissions --client web --server orders --service orders
