@@ -66,6 +66,9 @@ func newPing() *cobra.Command {
 }
 
 func (f *pingFlags) args(cmd *cobra.Command, args []string) error {
+	if err := checkOutput(cmd, f.output); err != nil {
+		return err
+	}
 	switch {
 	case len(args) != 1:
 		return usagef(cmd, "want the name of a service, got %d arguments", len(args))
@@ -137,5 +140,6 @@ func unanswered(ctx context.Context, d *client.Discovery, service string) error 
 
 // denied is the error for a user who may not ask.
 func denied(err error) error {
-	return &hintedError{err, "asking takes the right to write to the exchange rabbitrpc, and the topic discover.SERVICE where topics are restricted"}
+	return &hintedError{err, "rabbitrpc topology permissions prints the rights that it takes: with --client USER --service NAME for services by their " +
+		"names, with --observer USER for all"}
 }

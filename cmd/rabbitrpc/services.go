@@ -86,6 +86,9 @@ func newServicesView(name, short string, ask client.Question, show view, example
 }
 
 func (f *servicesFlags) args(cmd *cobra.Command, args []string) error {
+	if err := checkOutput(cmd, f.output); err != nil {
+		return err
+	}
 	switch {
 	case f.interval < 100*time.Millisecond || f.interval > time.Hour:
 		return usagef(cmd, "interval must be 100ms to 1h, got %v", f.interval)
