@@ -56,8 +56,6 @@ func (f *topologyFlags) args(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return usagef(cmd, "want the name of a service, or several")
-	case f.timeout <= 0:
-		return usagef(cmd, "timeout must be more than 0, got %v", f.timeout)
 	case f.quorum < 0 || f.quorum > 1000:
 		return usagef(cmd, "delivery limit must be 1 to 1000, got %d", f.quorum)
 	case f.maxQueue < 0:
