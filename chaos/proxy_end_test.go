@@ -45,6 +45,7 @@ func TestHalfOpenSwallowsTheEnd(t *testing.T) {
 		{"reset", func(c *net.TCPConn) { c.SetLinger(0); c.Close() }},
 	} {
 		inEach(t, func(t *testing.T, r *rig, l *line, dir chaos.Direction) {
+			l.pass(chaos.ToBroker, commit) // the proxy has both ends
 			in := r.Inject(chaos.HalfOpen{Dir: dir})
 			from, to := l.ends(dir)
 			tt.end(from)

@@ -35,7 +35,7 @@ func TestQueueDeleted(t *testing.T) {
 	m := open(t, testbroker.URL(t))
 	method := service(t, m)
 	serve(t, m, method, double)
-	s, err := m.Session(t.Context())
+	s, err := open(t, testbroker.URL(t)).Session(t.Context()) // the server's own ends with its queue
 	must(t, err)
 	must(t, s.DeleteQueue(t.Context(), wire.Queue(method.Service)))
 	backWithin(t, time.Second+slack, m, method)
