@@ -57,9 +57,9 @@ func TestDaemonForLong(t *testing.T) {
 	ready.stays(load.answeredAt(start))
 	ready.stop()
 	use.stop()
+	use.judge(length)
 	d.handOver(node.URL(), load)
 	load.judge()
-	use.judge(length)
 	judgeLog(t, d.said.String(), time.Since(start), len(load.outages))
 }
 
@@ -110,7 +110,7 @@ func (o *outage) String() string {
 	if o.killed {
 		how = "killed"
 	}
-	return fmt.Sprintf("broker %s, no answer for %v, /readyz 503 %v after its end, 200 %v after the answer", how,
+	return fmt.Sprintf("broker %s, no answer for %v; /readyz 503 after %v, 200 %v after that answer", how,
 		o.answered.Sub(o.gone).Round(time.Millisecond), o.unready.Round(time.Millisecond), o.ready.Round(time.Millisecond))
 }
 

@@ -51,16 +51,22 @@ func watchUse(t *testing.T, d *soaked) *usage {
 	return u
 }
 
-func (u *usage) look() (use, error) {
-	res, err := http.Get("http://" + u.daemon.addr + "/metrics")
+// get returns a page of the admin listener, or why there is none.
+func (u *usage) get(path string) string {
+	res, err := http.Get("http://" + u.daemon.addr + path)
 	if err != nil {
-		return use{}, err
+		return err.Error()
 	}
 	defer res.Body.Close()
-	metrics, err := io.ReadAll(res.Body)
+	page, err := io.ReadAll(res.Body)
 	if err != nil {
-		return use{}, err
+		return err.Error()
 	}
+	return string(page)
+}
+
+func (u *usage) look() (use, error) {
+	metrics := u.get("/metrics")
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.daemon.cmd.Process.Pid))
 	if err != nil {
 		return use{}, err
@@ -68,17 +74,17 @@ func (u *usage) look() (use, error) {
 	s := use{after: time.Since(u.start)}
 	for _, f := range []struct {
 		name string
-		text []byte
+		text string
 		to   *int
 	}{
-		{"VmRSS:", status, &s.resident}, {"RssAnon:", status, &s.anonymous},
+		{"VmRSS:", string(status), &s.resident}, {"RssAnon:", string(status), &s.anonymous},
 		{"go_goroutines", metrics, &s.goroutines}, {"process_open_fds", metrics, &s.files},
 	} {
-		m := regexp.MustCompile(`(?m)^` + f.name + `\s+(\d+)`).FindSubmatch(f.text)
+		m := regexp.MustCompile(`(?m)^` + f.name + `\s+(\d+)`).FindStringSubmatch(f.text)
 		if m == nil {
 			return use{}, fmt.Errorf("no %s in\n%s", f.name, f.text)
 		}
-		if *f.to, err = strconv.Atoi(string(m[1])); err != nil {
+		if *f.to, err = strconv.Atoi(m[1]); err != nil {
 			return use{}, err
 		}
 	}
@@ -134,7 +140,7 @@ func (u *usage) judge(length time.Duration) {
 	}
 	const few = 5
 	if late.goroutines > early.goroutines+few {
-		u.t.Errorf("goroutines grew from %d to %d", early.goroutines, late.goroutines)
+		u.t.Errorf("goroutines grew from %d to %d:\n%s", early.goroutines, late.goroutines, u.get("/debug/pprof/goroutine?debug=1"))
 	}
 	if late.files > early.files+few {
 		u.t.Errorf("open files grew from %d to %d", early.files, late.files)
