@@ -18,8 +18,8 @@ type readiness struct {
 	client http.Client
 	stop   func()
 
-	mu     sync.Mutex    // guards what follows
-	probes []readyAnswer // since the last look at all of them
+	mu      sync.Mutex    // guards what follows
+	answers []readyAnswer // since the last look at all of them
 }
 
 type readyAnswer struct {
@@ -31,10 +31,10 @@ type readyAnswer struct {
 func watchReady(t *testing.T, addr string) *readiness {
 	r := &readiness{t: t, url: "http://" + addr + "/readyz", client: http.Client{Timeout: 5 * time.Second}}
 	r.stop = repeat(t, 100*time.Millisecond, func() {
-		p := r.ask()
+		a := r.ask()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.probes = append(r.probes, p)
+		r.answers = append(r.answers, a)
 	})
 	t.Cleanup(r.client.CloseIdleConnections)
 	return r
@@ -65,38 +65,38 @@ func repeat(t *testing.T, every time.Duration, do func()) (stop func()) {
 }
 
 func (r *readiness) ask() readyAnswer {
-	p := readyAnswer{asked: time.Now()}
+	a := readyAnswer{asked: time.Now()}
 	res, err := r.client.Get(r.url)
 	if err == nil {
 		defer res.Body.Close()
 		var text []byte
 		text, err = io.ReadAll(res.Body)
-		p.ready, p.text = res.StatusCode == http.StatusOK, string(text)
+		a.ready, a.text = res.StatusCode == http.StatusOK, string(text)
 	}
 	if err != nil {
-		p.text = err.Error()
+		a.text = err.Error()
 	}
-	p.said = time.Now()
-	return p
+	a.said = time.Now()
+	return a
 }
 
 func (r *readiness) all() []readyAnswer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.probes
+	return r.answers
 }
 
-// stays checks that it has been ready all the time, or from a second after a time on, and forgets all probes.
+// stays checks that it has been ready all the time, or from a second after a time on, and forgets the answers.
 func (r *readiness) stays(since time.Time) {
 	r.t.Helper()
-	for _, p := range r.all() {
-		if p.asked.Sub(since) > truthful && !p.ready {
-			r.t.Errorf("%v after all services have answered, /readyz says %q", p.asked.Sub(since), p.text)
+	for _, a := range r.all() {
+		if a.asked.Sub(since) > truthful && !a.ready {
+			r.t.Errorf("%v after all services have answered, /readyz says %q", a.asked.Sub(since), a.text)
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.probes = nil
+	r.answers = nil
 }
 
 // isNot checks that it is not ready from a second after the broker was gone until it is to come back, and returns how long it
@@ -104,12 +104,12 @@ func (r *readiness) stays(since time.Time) {
 func (r *readiness) isNot(gone, back time.Time) (took time.Duration) {
 	r.t.Helper()
 	said := false
-	for _, p := range r.all() {
-		if after := p.asked.Sub(gone); p.ready && after > truthful && p.asked.Before(back) {
-			r.t.Errorf("%v after the end of the broker, /readyz says %q", after, p.text)
+	for _, a := range r.all() {
+		if after := a.asked.Sub(gone); a.ready && after > truthful && a.asked.Before(back) {
+			r.t.Errorf("%v after the end of the broker, /readyz says %q", after, a.text)
 		}
-		if !said && !p.ready {
-			took, said = p.said.Sub(gone), true
+		if !said && !a.ready {
+			took, said = a.said.Sub(gone), true
 		}
 	}
 	if !said || took > truthful {
@@ -122,9 +122,9 @@ func (r *readiness) isNot(gone, back time.Time) (took time.Duration) {
 func (r *readiness) becomes(start time.Time) time.Time {
 	r.t.Helper()
 	for {
-		for _, p := range r.all() {
-			if p.ready && p.asked.After(start) {
-				return p.said
+		for _, a := range r.all() {
+			if a.ready && a.asked.After(start) {
+				return a.said
 			}
 		}
 		if time.Since(start) > 2*patience {
