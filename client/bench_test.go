@@ -21,7 +21,7 @@ func BenchmarkPending(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				c, _ := p.add(r)
-				c.begin()
+				c.begin(false)
 				if !p.get(r.ID).reply(reply) {
 					b.Fatal("the reply was not taken")
 				}

@@ -159,7 +159,7 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 	switch {
 	case e.heard():
 		c.services.hear(svc, p.durable)
-	case e.kind == over && e.out:
+	case e.kind == over && e.out, e.kind == unheard:
 		c.services.miss(svc, p.durable, start)
 	}
 	switch {
@@ -196,7 +196,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 	if ctx.Err() != nil || c.life.Err() != nil {
 		return c.ended(ctx, false)
 	}
-	attempt := call.begin()
+	attempt := call.begin(a.Mode == wire.Direct && !a.Once)
 	a.ReplyTo, a.Copy = l.replyTo, l.copy
 	deadline, _ := ctx.Deadline()
 	a.Timeout = time.Until(deadline)

@@ -53,7 +53,9 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	current *link
 	closed  bool
-	wg      sync.WaitGroup // setting up links
+
+	watching sync.Once      // started with the first link
+	wg       sync.WaitGroup // setting up links, and watching
 }
 
 // New makes a client that uses the sessions of c. It does no I/O: the first call does.

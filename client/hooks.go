@@ -79,7 +79,7 @@ func both[A, B any](first, second func(A, B)) func(A, B) {
 func (k kind) String() string {
 	return [...]string{
 		"started", "connected", "disconnected", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "full", "buried",
-		"nacked", "lost", "unsent", "unsure", "blocked", "ready", "over", "canceled",
+		"nacked", "lost", "unheard", "unsent", "unsure", "blocked", "ready", "over", "canceled",
 	}[k]
 }
 

@@ -86,6 +86,7 @@ func (c *Client) linkOf(session conn.Session) (*link, error) {
 		c.reconnected(before)
 	}
 	c.current = l
+	c.watching.Do(func() { c.wg.Go(c.watch) })
 	c.wg.Go(func() {
 		if l.err = l.open(c.life, c); l.err != nil {
 			c.forget(l)

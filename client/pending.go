@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -49,6 +50,7 @@ type call struct {
 	others   int        // of these, the last that was of another call
 	attempt  int
 	answered bool
+	heard    time.Time // that a server has the present attempt, or when that began; zero if servers do not say so
 }
 
 func newCall(r *rpc.Request) *call {
@@ -58,7 +60,7 @@ func newCall(r *rpc.Request) *call {
 // An ending is how the broker ended an attempt.
 type ending struct {
 	attempt int
-	kind    kind // returned, nacked, or buried, which stands for all dead letters
+	kind    kind // returned, nacked, unheard, or buried, which stands for all dead letters
 	reason  string
 }
 
@@ -110,10 +112,15 @@ func (p *pending) get(id string) *call {
 	return p.calls[id]
 }
 
-// begin starts the next attempt: what ended the one before is of no more interest.
-func (c *call) begin() (attempt int) {
+// begin starts the next attempt: what ended the one before is of no more interest. If it is said to be, the servers are expected to
+// say that they have it.
+func (c *call) begin(said bool) (attempt int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.heard = time.Time{}
+	if said {
+		c.heard = time.Now()
+	}
 	c.attempt++
 	c.req.Attempt = c.attempt
 	c.answered = false // the answer to the attempt before was a no
@@ -194,6 +201,12 @@ func (c *Client) onDelivery(d *conn.Delivery) {
 		return
 	}
 	call := c.pending.get(d.CorrelationID)
+	if wire.SaysRunning(&d.Message) {
+		if call != nil {
+			call.hear(wire.AttemptOf(&d.Message))
+		}
+		return
+	}
 	if call == nil || !call.reply(&d.Message) {
 		c.stats.late.Add(1)
 	}

@@ -59,6 +59,7 @@ const (
 	buried            // the broker gave it up for another reason
 	nacked            // the broker refused it
 	lost              // the session ended while the request was out
+	unheard           // no server says any more that it has it
 	unsent            // the request did not leave
 	unsure            // it may have left
 	blocked           // the broker takes no messages
@@ -143,7 +144,7 @@ func (p *plan) next(e event) step {
 	case buried:
 		p.maybe = true
 		return p.fail(rpc.Internal, e.cause)
-	case lost:
+	case lost, unheard:
 		p.maybe, p.last = true, e.cause
 		return p.again(step{do: connect})
 	case unsure:

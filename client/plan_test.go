@@ -102,7 +102,7 @@ func (w *world) happen(t *rapid.T, p *plan, s step) event {
 		w.sent++
 		kinds := []kind{lost, unsure, full, buried}
 		if s.mode == wire.Direct {
-			kinds = append(kinds, bounced)
+			kinds = append(kinds, bounced, unheard)
 		} else {
 			kinds = append(kinds, expired)
 		}

@@ -62,18 +62,13 @@ func (s *Server) listen(ctx context.Context, ready func()) error {
 		return err
 	}
 	queue := wire.InstanceQueue(s.service, rand.Text()) // a name of its own: one that a session has lost may be locked for a while
-	if err := s.declareInstance(ctx, session, queue); err != nil {
-		return err
-	}
 	limit := rate.NewLimiter(questionRate, questionBurst)
-	// One at a time: what is over the rate waits in the queue, where it is bounded and soon gone.
-	_, err = session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: 1, Exclusive: true}, func(d *conn.Delivery) {
+	if err := s.hear(ctx, session, queue, func(d *conn.Delivery) {
 		if limit.WaitN(ctx, min(questionBurst, 1+len(d.Body)>>10)) == nil {
 			s.answerQuestion(publisher, d)
 		}
 		d.Ack()
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	ready()
@@ -98,17 +93,11 @@ func stays(ctx context.Context, session conn.Session, d time.Duration) bool {
 	return false
 }
 
-// declareInstance makes the queue for questions. It keeps asking a broker that refuses it, whose rights may change, and says
-// so once: the server serves all the same.
-func (s *Server) declareInstance(ctx context.Context, session conn.Session, queue string) error {
-	q := conn.Queue{Name: queue, Exclusive: true, AutoDelete: true, Args: map[string]any{
-		"x-max-length": int64(questionsWait), "x-message-ttl": questionTTL.Milliseconds(),
-	}}
+// hear makes the queue for questions, and takes them. It keeps asking a broker that refuses one of the rights for it, which may
+// change, and says so once: the server serves all the same.
+func (s *Server) hear(ctx context.Context, session conn.Session, queue string, question func(*conn.Delivery)) error {
 	for {
-		_, err := session.DeclareQueue(ctx, q)
-		if err == nil {
-			err = s.bindInstance(ctx, session, queue)
-		}
+		err := s.openInstance(ctx, session, queue, question)
 		if !errors.Is(err, conn.ErrRefused) || session.Err() != nil {
 			return err
 		}
@@ -121,12 +110,31 @@ func (s *Server) declareInstance(ctx context.Context, session conn.Session, queu
 	}
 }
 
-func (s *Server) bindInstance(ctx context.Context, session conn.Session, queue string) error {
-	if err := session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}); err != nil {
+func (s *Server) openInstance(ctx context.Context, session conn.Session, queue string, question func(*conn.Delivery)) error {
+	_, err := session.DeclareQueue(ctx, conn.Queue{Name: queue, Exclusive: true, AutoDelete: true, Args: map[string]any{
+		"x-max-length": int64(questionsWait), "x-message-ttl": questionTTL.Milliseconds(),
+	}})
+	if err != nil {
 		return err
 	}
+	if err := s.bindInstance(ctx, session, queue); err != nil {
+		return err
+	}
+	// One at a time: what is over the rate waits in the queue, where it is bounded and soon gone.
+	_, err = session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: 1, Exclusive: true}, question)
+	return err
+}
+
+// bindInstance binds the queue for questions. It declares the exchange only if that is not there: many servers may not.
+func (s *Server) bindInstance(ctx context.Context, session conn.Session, queue string) error {
 	for _, key := range []string{wire.AllKey, wire.DiscoveryKey(s.service)} {
-		if err := session.BindQueue(ctx, queue, wire.Exchange, key); err != nil {
+		err := session.BindQueue(ctx, queue, wire.Exchange, key)
+		if errors.Is(err, conn.ErrNotFound) {
+			if err = session.DeclareExchange(ctx, wire.RequestExchange); err == nil {
+				err = session.BindQueue(ctx, queue, wire.Exchange, key)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,30 +190,6 @@ func TestQuestionFlood(t *testing.T) {
 		}
 		if got := r.instances(wire.Ping, "math"); len(got) != 1 {
 			t.Errorf("afterwards %d instances answer, want 1", len(got))
-		}
-	})
-}
-
-// A server that may not have a queue for questions says so once and serves. Once it may, it is found.
-func TestDiscoveryRefused(t *testing.T) {
-	inBubble(t, func(t *testing.T, r *rig) {
-		var allowed atomic.Bool
-		c := &hooked{Connector: r.conn, refuse: func(q conn.Queue) error {
-			if !q.Exclusive || allowed.Load() {
-				return nil
-			}
-			return &conn.Error{Code: 403, Reason: "ACCESS_REFUSED"}
-		}}
-		r.start(c, twice)
-		time.Sleep(10 * time.Minute)
-		r.mustAnswer()
-		if got := strings.Count(r.log.String(), "cannot be discovered"); got != 1 {
-			t.Errorf("said %d times, want once:\n%s", got, r.log)
-		}
-		allowed.Store(true)
-		time.Sleep(2 * time.Minute)
-		if got := r.instances(wire.Ping, ""); len(got) != 1 {
-			t.Errorf("once it may, %d instances answer, want 1", len(got))
 		}
 	})
 }

@@ -282,8 +282,7 @@ func took(t *testing.T, start time.Time, want time.Duration) {
 // hooked is a connector with hooks in its sessions. Those that are nil do nothing.
 type hooked struct {
 	conn.Connector
-	declare func() error           // fails DeclareQueue
-	refuse  func(conn.Queue) error // the same, of some
+	declare func() error // fails DeclareQueue
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	dial    func(conn.Session) // after each Dial
 
@@ -328,11 +327,6 @@ func (s hookedSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Re
 func (s hookedSession) DeclareQueue(ctx context.Context, q conn.Queue) (conn.QueueInfo, error) {
 	if s.h.declare != nil {
 		if err := s.h.declare(); err != nil {
-			return conn.QueueInfo{}, err
-		}
-	}
-	if s.h.refuse != nil {
-		if err := s.h.refuse(q); err != nil {
 			return conn.QueueInfo{}, err
 		}
 	}

@@ -65,6 +65,9 @@ func newBench() *cobra.Command {
   rabbitrpc bench --service math --method fib --body 30    # a server that runs`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(cmd, f.output); err != nil {
+				return err
+			}
 			if err := f.complete(); err != nil {
 				return usagef(cmd, "%w", err)
 			}
@@ -74,6 +77,7 @@ func newBench() *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
+	outputFlag(cmd, &f.output)
 	logFlag(cmd, &f.logLevel, logOff)
 	return cmd
 }
@@ -87,7 +91,7 @@ func (f *benchFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.Rounds, "rounds", 3, "rounds in which the sides take turns")
 	flags.DurationVar(&f.Duration, "duration", 2*time.Second, "of each side in each round")
 	flags.DurationVar(&f.Warmup, "warmup", time.Second, "of each side, before the first round")
-	flags.StringArrayVar(&f.compare, "compare", nil, "raw, raw-safe or self:NAME=VALUE,...; may be given several times")
+	flags.StringArrayVar(&f.compare, "compare", nil, "raw, raw-safe or self:NAME=VALUE,...; may be repeated")
 	flags.StringVar(&f.env, "env", "", "environment of our own client and server: NAME=VALUE,...")
 	flags.IntVar(&f.InFlight, "inflight", 0, "also measure the memory of so many calls that wait, such as 100000")
 	flags.StringVar(&f.service, "service", "", "call this service, that somebody serves")
@@ -95,7 +99,6 @@ func (f *benchFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.body, "body", "{}", "the request for that method, in JSON")
 	flags.StringVar(&f.Profiles, "profile", "", "an empty folder for profiles of clients and servers, for go tool pprof")
 	flags.StringVar(&f.svg, "svg", "", "a file for the plots, as SVG")
-	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 }
 
 // newBenchWorker is a client or a server of the benchmark, a process of its own.

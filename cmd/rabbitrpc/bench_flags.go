@@ -92,8 +92,6 @@ func (f *benchFlags) check() error {
 		return fmt.Errorf("--warmup must be up to %v, got %v", maxDuration, f.Warmup)
 	case f.InFlight < 0 || f.InFlight > maxInFlight:
 		return fmt.Errorf("--inflight must be up to %d, got %d", maxInFlight, f.InFlight)
-	case f.output != "text" && f.output != "json":
-		return fmt.Errorf("--output must be text or json, got %q", f.output)
 	}
 	return f.checkTarget()
 }

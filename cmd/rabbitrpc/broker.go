@@ -24,6 +24,9 @@ func (f *brokerFlags) add(cmd *cobra.Command) {
 
 // connect waits for a session with the broker. Whoever gets a manager calls done. A signal is errInterrupted.
 func (f *brokerFlags) connect(ctx context.Context, cmd *cobra.Command, name string) (m *conn.Manager, done func(), err error) {
+	if f.timeout <= 0 {
+		return nil, nil, usagef(cmd, "timeout must be more than 0, got %v", f.timeout)
+	}
 	log, err := newLogger(cmd.ErrOrStderr(), f.logLevel)
 	if err != nil {
 		return nil, nil, err

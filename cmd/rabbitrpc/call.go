@@ -86,7 +86,7 @@ func (f *callFlags) add(cmd *cobra.Command) {
 		", with --queue "+rpc.ContentTypeText+")")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "for all of it, 1ms to 24h")
 	flags.StringVarP(&f.output, "output", "o", "text", "text, json or raw")
-	flags.StringArrayVarP(&f.headers, "header", "H", nil, "`NAME=VALUE` for the handler, as often as needed; NAME must not begin with rpc- or x-")
+	flags.StringArrayVarP(&f.headers, "header", "H", nil, "`NAME=VALUE` for the handler, may be repeated; NAME must not begin with rpc- or x-")
 	flags.BoolVar(&f.wait, "wait", false, "wait for a server until the timeout, instead of failing at once")
 	flags.BoolVar(&f.atMostOnce, "at-most-once", false, "never send a call again once it may have been delivered")
 	flags.BoolVar(&f.durable, "durable", false, "have the broker write the request to disk, where it waits for a server")

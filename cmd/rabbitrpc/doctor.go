@@ -50,8 +50,7 @@ func newDoctor() *cobra.Command {
   rabbitrpc doctor orders billing
   rabbitrpc doctor orders --as client -o json
   RABBITMQ_URL='amqps://me:secret@broker.example/prod?cacertfile=ca.pem' rabbitrpc doctor orders`,
-		DisableFlagsInUseLine: true,
-		Args:                  f.args,
+		Args: f.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()

@@ -1,11 +1,41 @@
 package main
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 )
+
+// The help has all commands in their groups, and the README in the same order.
+func TestCommandsInOrder(t *testing.T) {
+	var want []string
+	for _, c := range newRoot().Commands() {
+		if c.Hidden || c.Name() == "man" { // which is in the line of completion
+			continue
+		}
+		want = append(want, c.Name())
+		if shell := c.Name() == "completion" || c.Name() == "version"; (c.GroupID == "") != shell {
+			t.Errorf("%s is in group %q", c.Name(), c.GroupID)
+		}
+	}
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "\n## The command\n")
+	list, _, _ = strings.Cut(list, "\n## ")
+	var got []string
+	for _, line := range regexp.MustCompile(`(?m)^    bin/rabbitrpc (\w+)`).FindAllStringSubmatch(list, -1) {
+		got = append(got, line[1])
+	}
+	if got = slices.Compact(got); !slices.Equal(got, want) {
+		t.Errorf("the README has\n%q, want\n%q", got, want)
+	}
+}
 
 // Each command says what it is for, shows how it is used, and what its exit codes mean.
 func TestHelpOfEachCommand(t *testing.T) {

@@ -38,8 +38,9 @@ func newParkedList() *cobra.Command {
 				return usagef(cmd, "want a service, got %d arguments", len(args))
 			case limit < 1 || limit > parked.MaxHeld:
 				return usagef(cmd, "limit must be 1 to %d, got %d", parked.MaxHeld, limit)
-			case output != "table" && output != "json":
-				return usagef(cmd, "output must be table or json, got %q", output)
+			}
+			if err := checkOutput(cmd, output); err != nil {
+				return err
 			}
 			return checkService(cmd, args)
 		},
@@ -62,7 +63,7 @@ func newParkedList() *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many to list")
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	outputFlag(cmd, &output)
 	return cmd
 }
 

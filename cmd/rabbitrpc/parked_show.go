@@ -23,27 +23,31 @@ const parkedShowHelp = `Show all that is known of a parked request: why it was p
 headers, and its body, decompressed: JSON is indented, of other text what a terminal
 would act on is escaped, and the rest is dumped in hexadecimal.
 
---raw writes the body alone, as it came, to a file or a pipe.
+With -o raw the body is all that is written, as it came, to a file or a pipe.
 `
 
 func newParkedShow() *cobra.Command {
 	var f parkedFlags
-	var raw bool
+	var output string
 	cmd := &cobra.Command{
 		Use:   "show SERVICE ID",
 		Short: "Show a parked request with its body",
 		Long:  parkedShowHelp + parkedIDs + "\n" + exitHelp,
 		Example: `  rabbitrpc parked show math 4f1c
-  rabbitrpc parked show math 4f1c --raw >body`,
+  rabbitrpc parked show math 4f1c -o raw >body`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
+			switch {
+			case len(args) != 2:
 				return usagef(cmd, "want a service and a call ID, got %d arguments", len(args))
+			case output != "text" && output != "raw":
+				return usagef(cmd, "output must be text or raw, got %q", output)
 			}
 			return checkService(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			raw := output == "raw"
 			if raw && isTerminal(cmd.OutOrStdout()) {
-				return usagef(cmd, "a terminal would act on what is in the body: --raw is for a file or a pipe")
+				return usagef(cmd, "a terminal would act on what is in the body: -o raw is for a file or a pipe")
 			}
 			return f.read(cmd, args[0], parked.MaxHeld, func(ctx context.Context, q *parked.Queue) error {
 				found, err := find(ctx, q, args[0], args[1:])
@@ -67,7 +71,7 @@ func newParkedShow() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&raw, "raw", false, "write the body alone, as it came")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or raw")
 	return cmd
 }
 

@@ -60,11 +60,14 @@ func newPing() *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().IntVarP(&f.count, "count", "c", 0, "how often to ask; 0 until Ctrl-C")
 	cmd.Flags().DurationVarP(&f.interval, "interval", "i", time.Second, "time between two pings, 10ms to 1h")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	outputFlag(cmd, &f.output)
 	return cmd
 }
 
 func (f *pingFlags) args(cmd *cobra.Command, args []string) error {
+	if err := checkOutput(cmd, f.output); err != nil {
+		return err
+	}
 	switch {
 	case len(args) != 1:
 		return usagef(cmd, "want the name of a service, got %d arguments", len(args))
@@ -72,8 +75,6 @@ func (f *pingFlags) args(cmd *cobra.Command, args []string) error {
 		return usagef(cmd, "count must not be negative, got %d", f.count)
 	case f.interval < 10*time.Millisecond || f.interval > time.Hour:
 		return usagef(cmd, "interval must be 10ms to 1h, got %v", f.interval)
-	case f.output != "text" && f.output != "json":
-		return usagef(cmd, "output must be text or json, got %q", f.output)
 	}
 	return checkService(cmd, args)
 }
@@ -138,5 +139,6 @@ func unanswered(ctx context.Context, d *client.Discovery, service string) error 
 
 // denied is the error for a user who may not ask.
 func denied(err error) error {
-	return &hintedError{err, "asking takes the right to write to the exchange rabbitrpc, and the topic discover.SERVICE where topics are restricted"}
+	return &hintedError{err, "rabbitrpc topology permissions prints the rights that it takes: with --client USER --service NAME for services by their " +
+		"names, with --observer USER for all"}
 }

@@ -94,7 +94,7 @@ func hint(err error) string {
 	case errors.Is(err, conn.ErrTLS):
 		return "rabbitrpc doctor shows how far it gets"
 	case errors.Is(err, conn.ErrRefused):
-		return "check the user, password and virtual host of --url or RABBITMQ_URL, and the user's permissions"
+		return "check the user, password and virtual host of --url or RABBITMQ_URL, and the user's permissions; rabbitrpc doctor says which"
 	case errors.Is(err, errNoDialEnded):
 		return "RabbitMQ takes three seconds to refuse a wrong password: try a longer --timeout, then check host and port"
 	case errors.Is(err, conn.ErrNotConnected):

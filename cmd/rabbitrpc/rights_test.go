@@ -3,218 +3,21 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"regexp"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
-	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/rights"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/topology"
 	"github.com/rabbitrpc/rabbitrpc/conn"
-	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
-	"github.com/rabbitrpc/rabbitrpc/server"
 )
-
-const limited, limitedPlain = "limited", "limited plain.queue+"
-
-// A cast is all users of a service: those with exactly the rights that permissions prints, and for each part of each right
-// another that lacks just that.
-type cast struct {
-	t       *testing.T
-	lacking map[string][]string // users that lack something, by who they would be
-}
-
-func newCast(t *testing.T) *cast {
-	t.Helper()
-	c := &cast{t: t, lacking: make(map[string][]string)}
-	scope := rights.Scope{Vhost: "/", Services: []string{limited, "other"}, Queue: limitedPlain}
-	with := rights.Of(rights.Users{Client: "web", PlainClient: "pika", Server: "worker", Provisioner: "ops"}, scope)
-	alone := rights.Of(rights.Users{Server: "alone"}, scope)
-	topics := with.TopicPermissions[0]
-	var commands []string
-	add := func(p rights.Permission, topic bool) {
-		commands = append(commands, fmt.Sprintf("rabbit_auth_backend_internal:add_user(%s, <<\"secret\">>, <<\"test\">>)", erlang(p.User)),
-			fmt.Sprintf("rabbit_auth_backend_internal:set_permissions(%s, <<\"/\">>, %s, %s, %s, <<\"test\">>)",
-				erlang(p.User), erlang(*p.Configure), erlang(p.Write), erlang(p.Read)))
-		if topic {
-			commands = append(commands, fmt.Sprintf("rabbit_auth_backend_internal:set_topic_permissions(%s, <<\"/\">>, %s, %s, %s, <<\"test\">>)",
-				erlang(p.User), erlang(topics.Exchange), erlang(topics.Write), erlang(topics.Read)))
-		}
-	}
-	for _, p := range append(with.Permissions, alone.Permissions...) {
-		add(p, p.User == "web")
-		for _, less := range without(p) {
-			c.lacking[p.User] = append(c.lacking[p.User], less.User)
-			add(less, p.User == "web")
-		}
-	}
-	_, err := testbroker.Node(t).Ctl(t.Context(), "eval", strings.Join(commands, ", ")+".")
-	c.must(err)
-	return c
-}
-
-// without returns p less each alternative of each of its patterns.
-func without(p rights.Permission) (all []rights.Permission) {
-	for _, right := range []struct {
-		name    string
-		pattern string
-		set     func(p *rights.Permission, pattern string)
-	}{
-		{"configure", *p.Configure, func(p *rights.Permission, s string) { p.Configure = &s }},
-		{"write", p.Write, func(p *rights.Permission, s string) { p.Write = s }},
-		{"read", p.Read, func(p *rights.Permission, s string) { p.Read = s }},
-	} {
-		alternatives := strings.Split(strings.Trim(right.pattern, "^()$"), "|")
-		for i, name := range alternatives {
-			if name == "" || strings.Contains(name, "other") {
-				continue
-			}
-			less := p
-			less.User = fmt.Sprintf("%s without %s %s", p.User, right.name, name)
-			rest := slices.Delete(slices.Clone(alternatives), i, i+1)
-			right.set(&less, "^("+strings.Join(rest, "|")+")$")
-			all = append(all, less)
-		}
-	}
-	return all
-}
-
-func erlang(s string) string {
-	return `<<"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `">>`
-}
-
-func (c *cast) must(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *cast) open(user string) *conn.Manager {
-	c.t.Helper()
-	at, err := url.Parse(testbroker.URL(c.t))
-	c.must(err)
-	at.User = url.UserPassword(user, "secret")
-	if user == "" {
-		at.User = url.UserPassword("guest", "guest")
-	}
-	m, err := conn.Open(c.t.Context(), at.String(), conn.WithLogger(slog.New(slog.DiscardHandler)))
-	c.must(err)
-	c.t.Cleanup(func() { m.Close(context.Background()) })
-	return m
-}
-
-func (c *cast) wanted() *topology.Service {
-	return &topology.Service{Topology: wire.NewTopology(limited, 0, 0), Plain: limitedPlain}
-}
-
-// provision declares as somebody, after all is gone.
-func (c *cast) provision(user string) error {
-	c.t.Helper()
-	s, err := c.open("").Session(c.t.Context())
-	c.must(err)
-	c.must(topology.Delete(c.t.Context(), s, c.wanted(), true, func(string) {}))
-	if user == "" {
-		return nil
-	}
-	if s, err = c.open(user).Session(c.t.Context()); err != nil {
-		return err
-	}
-	return topology.Declare(c.t.Context(), s, c.wanted(), func(string) {})
-}
-
-var limitedDouble = rpc.Method[int, int]{Service: limited, Name: "double"}
-
-// A poisoner is a store that says of one call that it was started in vain again and again.
-type poisoner struct{ idempotency.Store }
-
-func (p poisoner) Begin(ctx context.Context, k idempotency.Key, f idempotency.Fingerprint) (idempotency.Begun, error) {
-	begun, err := p.Store.Begin(ctx, k, f)
-	if k.ID == "poison" {
-		begun.State, begun.Claims = idempotency.Orphaned, 9
-	}
-	return begun, err
-}
-
-// serve serves as somebody until stop; ready is false if that did not come to be.
-func (c *cast) serve(user string) (ready bool, stop func()) {
-	c.t.Helper()
-	lru, err := idempotency.NewLRU()
-	c.must(err)
-	s, err := server.New(c.open(user), limited, server.WithQueue(limitedPlain, limitedDouble.Name), server.WithStore(poisoner{lru}),
-		server.WithLogger(slog.New(slog.DiscardHandler)))
-	c.must(err)
-	server.Handle(s, limitedDouble, func(_ context.Context, n int) (int, error) { return 2 * n, nil })
-	ctx, cancel := context.WithCancel(c.t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	select {
-	case <-s.Ready():
-		ready = true
-	case <-time.After(soon):
-	}
-	if !strings.Contains(user, "without") && !ready {
-		select {
-		case <-s.Ready():
-			ready = true
-		case <-time.After(patience):
-		}
-	}
-	return ready, func() { cancel(); c.must(<-ended) }
-}
-
-// without43 refuses looks at queues, as RabbitMQ 4.3 does without the right to configure them.
-type without43 struct{ conn.Connector }
-type session43 struct{ conn.Session }
-
-func (w without43) Session(ctx context.Context) (conn.Session, error) {
-	s, err := w.Connector.Session(ctx)
-	return session43{s}, err
-}
-func (session43) InspectQueue(context.Context, string) (conn.QueueInfo, error) {
-	return conn.QueueInfo{}, &conn.Error{Code: 403, Reason: "ACCESS_REFUSED"}
-}
-
-// call calls through a connector.
-func (c *cast) call(m conn.Connector, timeout time.Duration, opts ...client.Option) error {
-	c.t.Helper()
-	cl, err := client.New(m, append(opts, client.WithTimeout(timeout))...)
-	c.must(err)
-	defer cl.Close(context.Background())
-	got, err := client.Call(c.t.Context(), cl, limitedDouble, 21)
-	if err == nil && got != 42 {
-		err = fmt.Errorf("got %d, want 42", got)
-	}
-	return err
-}
-
-// cannotCall checks that nobody can call who lacks something of what a user has.
-func (c *cast) cannotCall(user string, opts ...client.Option) {
-	c.t.Helper()
-	var wg sync.WaitGroup
-	for _, less := range c.lacking[user] {
-		wg.Go(func() {
-			if err := c.call(c.open(less), soon, opts...); err == nil {
-				c.t.Errorf("%s: it can call", less)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-const soon = 300 * time.Millisecond // for what cannot be
 
 // Everything works with the rights that topology permissions prints; without any part of them something does not.
 func TestLeastRights(t *testing.T) {
@@ -230,28 +33,46 @@ func TestLeastRights(t *testing.T) {
 	c.must(err)
 	c.must(topology.Declare(t.Context(), s, c.wanted(), func(string) {}))
 
-	ready, stop := c.serve("worker")
-	if !ready {
-		t.Fatal("the server does not serve")
+	worker := c.serve("worker")
+	if !worker.ready || c.hidden(worker) {
+		t.Fatal("the server does not serve, or is hidden")
 	}
+	t.Run("eavesdropper", func(t *testing.T) { c.eavesdrops(t) })
 	t.Run("client", func(t *testing.T) { c.clients(t) })
+	t.Run("observer", func(t *testing.T) { c.observers(t) })
 	t.Run("client of the plain queue", func(t *testing.T) { c.plainClients(t) })
 	t.Run("parked", func(t *testing.T) { c.parks(t) })
-	stop()
+	worker.stop()
 	if err := c.call(c.open("web"), soon); !errors.Is(err, client.ErrNoServer) {
 		t.Errorf("after the server: got %v, want no server", err)
 	}
 	t.Run("server", func(t *testing.T) {
 		for _, user := range c.lacking["worker"] {
-			ready, stop := c.serve(user)
-			if ready && c.call(c.open("web"), soon) == nil {
-				t.Errorf("%s: it serves", user)
+			s := c.serve(user)
+			if c.lacksNothing(s) {
+				t.Errorf("%s: lacks nothing", user)
 			}
-			stop()
+			s.stop()
 		}
 	})
 	t.Run("server that declares", func(t *testing.T) { c.declaringServer(t) })
 	c.must(c.provision(""))
+}
+
+// eavesdrops tries to have the requests of another service copied into a queue of a server's own.
+func (c *cast) eavesdrops(t *testing.T) {
+	for _, user := range []string{"worker", "alone"} {
+		s, err := c.open(user).Session(t.Context())
+		c.must(err)
+		queue := wire.InstanceQueue(limited, user)
+		_, err = s.DeclareQueue(t.Context(), conn.Queue{Name: queue, Exclusive: true, AutoDelete: true})
+		c.must(err)
+		for _, key := range []string{wire.Key("foreign"), "#"} {
+			if err := s.BindQueue(t.Context(), queue, wire.Exchange, key); !errors.Is(err, conn.ErrRefused) {
+				t.Errorf("%s binds %s: got %v, want a refusal", user, key, err)
+			}
+		}
+	}
 }
 
 func (c *cast) clients(t *testing.T) {
@@ -261,7 +82,14 @@ func (c *cast) clients(t *testing.T) {
 	if err := c.call(without43{c.open("web")}, patience); err != nil {
 		t.Errorf("by a ping: %v", err)
 	}
-	c.cannotCall("web")
+	askOwn := func(m conn.Connector) error { return c.ask(m, limited) }
+	c.must(askOwn(c.open("web")))
+	c.fails("web", func(m conn.Connector) error { return errors.Join(c.call(m, soon), askOwn(m)) })
+	for _, service := range []string{"", "foreign"} {
+		if err := c.ask(c.open("web"), service); !errors.Is(err, conn.ErrRefused) {
+			t.Errorf("instances of %q: got %v, want a refusal", service, err)
+		}
+	}
 	s, err := c.open("").Session(t.Context())
 	c.must(err)
 	foreign := wire.NewTopology("foreign", 0, 0)
@@ -282,11 +110,20 @@ func (c *cast) clients(t *testing.T) {
 	}
 }
 
+func (c *cast) observers(t *testing.T) {
+	ask := func(m conn.Connector) error { return errors.Join(c.ask(m, ""), c.ask(m, limited)) }
+	c.must(ask(c.open("eye")))
+	c.fails("eye", ask)
+	if err := c.call(c.open("eye"), soon); rpc.CodeOf(err) != rpc.PermissionDenied {
+		t.Errorf("a call: got %v, want permission_denied", err)
+	}
+}
+
 func (c *cast) plainClients(t *testing.T) {
 	if err := c.call(c.open("pika"), patience, client.WithQueue(limitedPlain)); err != nil {
 		t.Error(err)
 	}
-	c.cannotCall("pika", client.WithQueue(limitedPlain))
+	c.fails("pika", func(m conn.Connector) error { return c.call(m, soon, client.WithQueue(limitedPlain)) })
 	reply, err := directly(t, "pika")
 	if err != nil || reply != "42" {
 		t.Errorf("by direct reply-to: got %q, %v, want 42", reply, err)
@@ -348,11 +185,11 @@ func (c *cast) declaringServer(t *testing.T) {
 	c.must(c.provision(""))
 	admin := testbroker.Node(t)
 	c.must(admin.DeleteExchange(t.Context(), wire.Exchange))
-	ready, stop := c.serve("alone")
-	if err := c.call(c.open("web"), patience); !ready || err != nil {
-		t.Errorf("ready %v, call: %v", ready, err)
+	alone := c.serve("alone")
+	if err := c.call(c.open("web"), patience); !alone.ready || err != nil || c.hidden(alone) {
+		t.Errorf("ready %v, call: %v; or it is hidden", alone.ready, err)
 	}
-	stop()
+	alone.stop()
 	if os.Getenv("RABBITRPC_LONG") == "" {
 		return // what follows takes seconds
 	}
@@ -364,13 +201,13 @@ func (c *cast) declaringServer(t *testing.T) {
 		if regexp.MustCompile("configure rabbitrpc$").MatchString(user) {
 			continue // which all services share, and another has declared
 		}
-		ready, stop := c.serve(user)
-		serves := ready && c.call(c.open("web"), soon) == nil
+		p := c.serve(user)
+		works := c.lacksNothing(p)
 		_, noParked := s.InspectQueue(ctx, wire.ParkedQueue(limited))
 		_, noPlain := s.InspectQueue(ctx, limitedPlain)
-		if serves && noParked == nil && noPlain == nil {
+		if works && noParked == nil && noPlain == nil {
 			t.Errorf("%s: nothing is missing", user)
 		}
-		stop()
+		p.stop()
 	}
 }

@@ -40,12 +40,24 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(
-		newServe(), newConfig(), newGateway(), newCall(), newPing(), newServices(), newParked(), newTopology(), newDoctor(), newDemo(),
-		newDemoServer(), newBench(), newBenchWorker(), newChaos(), newCompletion(), newMan(), newVersion(),
-	)
+	group(root, "Serving", newServe(), newConfig())
+	group(root, "Calling", newCall(), newGateway())
+	group(root, "Operating", newServices(), newPing(), newDoctor(), newTopology(), newParked())
+	group(root, "Proving", newDemo(), newChaos(), newBench())
+	root.AddCommand(newDemoServer(), newBenchWorker(), newCompletion(), newMan(), newVersion())
 	completeValues(root)
 	return root
+}
+
+func init() { cobra.EnableCommandSorting = false } // a help has commands in the order in which they are needed
+
+// group adds commands below a headline of the help.
+func group(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title + ":"})
+	for _, c := range commands {
+		c.GroupID = title
+	}
+	root.AddCommand(commands...)
 }
 
 // knownCommand refuses what is no command, in one line.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,20 +96,27 @@ func parkAs(ctx context.Context, s conn.Session, service string, args map[string
 	}
 }
 
-// user makes a user of the broker, and its address.
+// user makes a user of the broker, anew if there is one of that name, and its address. Without patterns for topics it may use all.
 func user(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 4 {
-		ts.Fatalf("usage: user NAME CONFIGURE WRITE READ")
+	if neg || len(args) != 4 && len(args) != 6 {
+		ts.Fatalf("usage: user NAME CONFIGURE WRITE READ [WRITE-TOPICS READ-TOPICS]")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	node := testbroker.Node(ts.Value(testKey{}).(*testing.T))
-	for _, command := range [][]string{
-		{"add_user", args[0], "secret"}, {"set_permissions", args[0], args[1], args[2], args[3]},
-	} {
-		_, err := node.Ctl(ctx, command...)
-		ts.Check(err)
+	name := erlang(args[0])
+	commands := []string{
+		fmt.Sprintf(`catch rabbit_auth_backend_internal:delete_user(%s, <<"test">>)`, name), // of before
+		fmt.Sprintf(`rabbit_auth_backend_internal:add_user(%s, <<"secret">>, <<"test">>)`, name),
+		fmt.Sprintf(`rabbit_auth_backend_internal:set_permissions(%s, <<"/">>, %s, %s, %s, <<"test">>)`,
+			name, erlang(args[1]), erlang(args[2]), erlang(args[3])),
 	}
+	if len(args) == 6 {
+		commands = append(commands, fmt.Sprintf(`rabbit_auth_backend_internal:set_topic_permissions(%s, <<"/">>, <<"rabbitrpc">>, %s, %s, <<"test">>)`,
+			name, erlang(args[4]), erlang(args[5])))
+	}
+	_, err := node.Ctl(ctx, "eval", strings.Join(commands, ", ")+".")
+	ts.Check(err)
 	ts.Defer(func() { node.Ctl(context.Background(), "delete_user", args[0]) })
 	ts.Setenv(args[0], fmt.Sprintf("amqp://%s:secret@%s", args[0], ts.Getenv("ADDR")))
 }

@@ -81,16 +81,17 @@ func newServicesView(name, short string, ask client.Question, show view, example
 	f.add(cmd)
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "ask again and again, until Ctrl-C")
 	cmd.Flags().DurationVar(&f.interval, "interval", 2*time.Second, "with --watch: time between two questions, 100ms to 1h")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+	outputFlag(cmd, &f.output)
 	return cmd
 }
 
 func (f *servicesFlags) args(cmd *cobra.Command, args []string) error {
+	if err := checkOutput(cmd, f.output); err != nil {
+		return err
+	}
 	switch {
 	case f.interval < 100*time.Millisecond || f.interval > time.Hour:
 		return usagef(cmd, "interval must be 100ms to 1h, got %v", f.interval)
-	case f.output != "text" && f.output != "json":
-		return usagef(cmd, "output must be text or json, got %q", f.output)
 	case len(args) > maxServices:
 		return usagef(cmd, "want %d services at most, got %d", maxServices, len(args))
 	}

@@ -60,6 +60,8 @@ func (f *topologyFlags) args(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return usagef(cmd, "want the name of a service, or several")
+	case f.timeout <= 0:
+		return usagef(cmd, "timeout must be more than 0, got %v", f.timeout)
 	case f.quorum < 0 || f.quorum > 1000:
 		return usagef(cmd, "delivery limit must be 1 to 1000, got %d", f.quorum)
 	case f.maxQueue < 0:
@@ -128,8 +130,7 @@ func newTopologyDeclare() *cobra.Command {
 		Example: `  rabbitrpc topology declare orders billing
   rabbitrpc topology declare orders --quorum 5
   rabbitrpc topology declare orders --max-queue 200 --queue rpc_queue`,
-		DisableFlagsInUseLine: true,
-		Args:                  f.args,
+		Args: f.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.each(cmd, args, func(ctx context.Context, _ *conn.Manager, s conn.Session, service string) error {
 				return migratable(service, topology.Declare(ctx, s, f.wanted(service), func(what string) {
@@ -168,8 +169,7 @@ func newTopologyDelete() *cobra.Command {
 		Long:  topologyDeleteHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc topology delete orders
   rabbitrpc topology delete orders --force`,
-		DisableFlagsInUseLine: true,
-		Args:                  f.args,
+		Args: f.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.each(cmd, args, func(ctx context.Context, _ *conn.Manager, s conn.Session, service string) error {
 				err := topology.Delete(ctx, s, f.wanted(service), force, func(what string) {

@@ -31,7 +31,6 @@ func newTopologyCheck() *cobra.Command {
 		Long:  topologyCheckHelp + "\n" + exitHelp,
 		Example: `  rabbitrpc topology check orders billing
   rabbitrpc topology check orders --quorum 5 -o json`,
-		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(cmd, output); err != nil {
 				return err

@@ -121,22 +121,30 @@ func TestDiscoveryRights(t *testing.T) {
 	own := "^rabbitrpc(\\." + name + "(\\.instance\\..+)?)?$"
 	full := as("full", own, "^(rabbitrpc\\."+name+"(\\.instance\\..+)?|amq\\.default)$", own)
 	ctl("set_topic_permissions", "full", "rabbitrpc", "^$", "^(call\\."+name+"|discover(\\."+name+")?)$")
+	queue, answer := "rabbitrpc\\."+name+"\\.instance\\..+", "amq\\.default"
+	provisioned := as("provisioned", "^"+queue+"$", "^("+queue+"|"+answer+")$", own)
+	ctl("set_topic_permissions", "provisioned", "rabbitrpc", "^$", "^discover(\\."+name+")?$")
 	older := "^rabbitrpc(\\." + name + ")?$"
 	less := as("less", older, "^(rabbitrpc\\."+name+"|amq\\.default)$", older)
 
 	serve(t, full, method, double, server.WithName("full"))
+	serve(t, provisioned, method, double, server.WithName("provisioned")) // which may declare nothing else
 	var log safeBuffer
 	serve(t, less, method, double, server.WithName("less"), server.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	wait(t, "the log to say it", func() bool { return strings.Contains(log.String(), "cannot be discovered") })
 	d := discovery(t, admin)
-	wait(t, "the instance", func() bool {
-		all := instances(t, d, name)
-		return len(all) == 1 && all[0].Name == "full"
+	wait(t, "the instances that may", func() bool {
+		var names []string
+		for _, a := range instances(t, d, name) {
+			names = append(names, a.Name)
+		}
+		slices.Sort(names)
+		return slices.Equal(names, []string{"full", "provisioned"})
 	})
 
 	web := as("web", "^amq\\.gen-", "^rabbitrpc$", "^amq\\.gen-")
-	if got := instances(t, discovery(t, web), name); len(got) != 1 {
-		t.Errorf("a client finds %d instances, want 1", len(got))
+	if got := instances(t, discovery(t, web), name); len(got) != 2 {
+		t.Errorf("a client finds %d instances, want 2", len(got))
 	}
 	ctl("set_topic_permissions", "web", "rabbitrpc", "^call\\.", "")
 	c := newClient(t, web)

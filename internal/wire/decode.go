@@ -40,6 +40,7 @@ type Call struct {
 	ReplyTo    string
 	Timeout    time.Duration
 	Persistent bool
+	Waits      bool // its caller wants to hear that it runs, see [EncodeRunning]
 }
 
 // ErrNoReply means that a request names no queue that could take an answer: it can only be dropped.
@@ -62,6 +63,7 @@ func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
 		ReplyTo:    m.ReplyTo,
 		Timeout:    src.Timeout,
 		Persistent: m.Persistent,
+		Waits:      m.Expiration == "0" && !src.Plain && KindOfReplyTo(m.ReplyTo) == ReplyServer,
 	}
 	if n := AttemptOf(m); 1 <= n && n <= maxAttempt { // before all checks: who fails one is to know which attempt it was
 		c.Attempt = n

@@ -45,6 +45,19 @@ func EncodeError(c *Call, e *rpc.Error, server string) *conn.Message {
 	return m
 }
 
+// running is the type of a message that says that a server has a request.
+const running = "rpc.running"
+
+// EncodeRunning makes the message that says to the caller that c is not answered yet, and not lost.
+func EncodeRunning(c *Call, server string) *conn.Message {
+	m := answer(c, server)
+	m.Type, m.Mandatory = running, false
+	return m
+}
+
+// SaysRunning reports whether a message in a reply queue is one of [EncodeRunning]. [AttemptOf] tells which attempt it is about.
+func SaysRunning(m *conn.Message) bool { return m.Type == running }
+
 func answer(c *Call, server string) *conn.Message {
 	m := &conn.Message{
 		Key:           c.ReplyTo,

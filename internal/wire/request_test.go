@@ -35,9 +35,11 @@ func TestRequestEncodeDecode(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			src := source()
 			src.Plain = mode == wire.Plain
+			want := call()
+			want.Waits = mode == wire.Direct
 			got, err := wire.DecodeRequest(wire.EncodeRequest(request(), attempt(mode)), src)
-			if err != nil || !reflect.DeepEqual(got, call()) {
-				t.Errorf("got %+v, %v, want %+v", got, err, call())
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
 			}
 		})
 	}
@@ -535,7 +537,7 @@ func FuzzRequestEncodeDecode(f *testing.F) {
 		}
 		src := source()
 		src.Service = service
-		want := &wire.Call{Request: *r, ReplyTo: a.ReplyTo, Timeout: a.Timeout}
+		want := &wire.Call{Request: *r, ReplyTo: a.ReplyTo, Timeout: a.Timeout, Waits: a.Mode == wire.Direct}
 		if got, err := wire.DecodeRequest(m, src); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}

@@ -77,6 +77,8 @@ type Service struct {
 	AdaptiveLimit int           `koanf:"adaptive_limit"` // its least
 	User          string        `koanf:"user"`           // said in each reply
 	FailFast      bool          `koanf:"fail_fast"`
+	Discovery     bool          `koanf:"discovery"` // instances may be asked for
+	Version       string        `koanf:"version"`   // said to those who ask
 	Limits        Limits        `koanf:"limits"`
 	Dedupe        Dedupe        `koanf:"dedupe"`
 
@@ -121,5 +123,5 @@ func defaults() Config {
 }
 
 func defaultService() Service {
-	return Service{Workers: 16, Drain: 30 * time.Second, Timeout: 30 * time.Second, PoisonLimit: 5, Dedupe: Dedupe{Store: StoreLRU}}
+	return Service{Workers: 16, Drain: 30 * time.Second, Timeout: 30 * time.Second, PoisonLimit: 5, Discovery: true, Dedupe: Dedupe{Store: StoreLRU}}
 }

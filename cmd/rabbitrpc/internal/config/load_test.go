@@ -141,6 +141,7 @@ func TestWrong(t *testing.T) {
 		"no unit":                 {"services: [{name: m, kind: math, drain: 30}]", "", "FILE: services[0].drain: want a time with its unit"},
 		"no time":                 {"services: [{name: m, kind: math, drain: soon}]", "", "FILE: services[0].drain: want a time with its unit"},
 		"no truth":                {"services: [{name: m, kind: math, fail_fast: 2}]", "", "FILE: services[0].fail_fast: want true or false"},
+		"long version":            {"services: [{name: m, kind: math, version: " + strings.Repeat("9.", 128) + "}]", "", "FILE: services[0].version: version must have at most 255 bytes, got 256"},
 		"truth for text":          {"services: [{name: yes, kind: math, user: true}]", "", "FILE: services[0].user: want text, got a truth value"},
 		"list for text":           {"broker: {url: [amqp://a:topsecret@b]}" + m, "", "FILE: broker.url: want text, got a list"},
 		"text for list":           {"services: [{name: m, kind: steps, methods: {go: {command: ls -l}}}]", "", "FILE: services[0].methods.go.command: want a list"},

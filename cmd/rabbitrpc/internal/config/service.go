@@ -35,6 +35,7 @@ func (s *Service) options() ([]option, error) {
 		{"tenant_limit", server.WithTenantLimit(s.TenantLimit)},
 		{"adaptive_limit", server.WithAdaptiveLimit(s.AdaptiveLimit)},
 		{"user", server.WithUser(s.User)},
+		{"version", server.WithVersion(s.Version)},
 		{"limits", server.WithLimits(server.Limits(s.Limits))},
 	}
 	if s.Queue != "" {
@@ -53,6 +54,9 @@ func (s *Service) options() ([]option, error) {
 	}
 	if s.FailFast {
 		opts = append(opts, option{"fail_fast", server.WithFailFast()})
+	}
+	if !s.Discovery {
+		opts = append(opts, option{"discovery", server.WithoutDiscovery()})
 	}
 	return opts, nil
 }

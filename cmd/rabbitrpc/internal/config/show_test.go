@@ -113,7 +113,8 @@ func TestExampleUncommented(t *testing.T) {
 	zero := map[string]bool{ // their defaults are those of server and store
 		"services.math.limits.": true, "services.math.dedupe.": true,
 	}
-	examples := []string{"admin.listen", "tracing.endpoint", "services.math.queue", "services.math.queue_method", "services.math.reply_to", "services.math.user"}
+	examples := []string{"admin.listen", "tracing.endpoint", "services.math.queue", "services.math.queue_method", "services.math.reply_to", "services.math.user",
+		"services.math.version"}
 	for _, change := range plain.Changes(&c.Config) {
 		section := change.Key[:strings.LastIndex(change.Key, ".")+1]
 		if !zero[section] && !slices.Contains(examples, change.Key) {

@@ -3,56 +3,86 @@ package doctor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
-// A right is one that a role needs, and how the broker is asked for it. A question may be for two rights: then it is the other
-// one that is missing if sign is in the broker's words.
+// A right is one that a role needs, and how the broker is asked for it. A question may be for several rights: then it is another
+// one that is missing if the broker speaks of what that is for.
 type right struct {
-	name        string // as rabbitmqctl has it: what, and of what
-	ask         func(ctx context.Context) error
-	sign, other string
+	name   string // as rabbitmqctl has it: what, and of what
+	ask    func(ctx context.Context) error
+	others map[string]string // rights, by the broker's words
 }
 
 func (r *right) missing(refusal error) string {
-	if r.other != "" && strings.Contains(refusal.Error(), r.sign) {
-		return r.other
+	for words, other := range r.others {
+		if strings.Contains(refusal.Error(), "access to "+words+" '") {
+			return other
+		}
 	}
 	return r.name
 }
 
+// publish is the right to publish with a key.
+func (v *visit) publish(key string) right {
+	return right{
+		name: "write " + wire.Exchange, others: map[string]string{"topic": "write topic " + key + " of " + wire.Exchange},
+		ask: func(ctx context.Context) error { return v.probe.MayPublish(ctx, wire.Exchange, key) },
+	}
+}
+
+// bind is the right to bind a queue with a key.
+func (v *visit) bind(queue, key string) right {
+	return right{
+		name:   "write " + queue,
+		others: map[string]string{"exchange": "read " + wire.Exchange, "topic": "read topic " + key + " of " + wire.Exchange},
+		ask:    func(ctx context.Context) error { return v.probe.MayBind(ctx, queue, wire.Exchange, key) },
+	}
+}
+
+func (v *visit) configure(queue string) right {
+	return right{name: "configure " + queue, ask: func(ctx context.Context) error { return v.probe.MayConfigureQueue(ctx, queue) }}
+}
+
+func (v *visit) consume(queue string) right {
+	return right{name: "read " + queue, ask: func(ctx context.Context) error { return v.probe.MayConsume(ctx, queue) }}
+}
+
 // needs returns what a role needs for a service. A server can do without the rights to declare.
 func (v *visit) needs(r Role, s conn.Session, service string) []right {
-	t, p := wire.NewTopology(service, 0, 0), v.probe
-	configure := func(name string) right {
-		return right{name: "configure " + name, ask: func(ctx context.Context) error { return p.MayConfigureQueue(ctx, name) }}
-	}
-	answer := right{name: "write amq.default", ask: func(ctx context.Context) error { return p.MayPublish(ctx, "", "nobody") }}
-	consume := right{name: "read " + t.Queue.Name, ask: func(ctx context.Context) error { return p.MayConsume(ctx, t.Queue.Name) }}
+	t := wire.NewTopology(service, 0, 0)
+	answer := right{name: "write amq.default", ask: func(ctx context.Context) error { return v.probe.MayPublish(ctx, "", "nobody") }}
 	switch r {
 	case Client:
 		return []right{
 			{name: "configure amq.gen-*", ask: func(ctx context.Context) error { _, err := replyQueue(ctx, s); return err }},
 			{name: "read amq.gen-*", ask: func(ctx context.Context) error { return mayAwait(ctx, s) }},
-			{
-				name: "write " + t.Exchange.Name, sign: "topic '", other: "write topic " + t.Key + " of " + t.Exchange.Name,
-				ask: func(ctx context.Context) error { return p.MayPublish(ctx, t.Exchange.Name, t.Key) },
-			},
+			v.publish(t.Key),
 		}
 	case Server:
-		return []right{consume, answer}
+		return []right{v.consume(t.Queue.Name), answer}
 	}
 	return []right{
-		{name: "configure " + t.Exchange.Name, ask: func(ctx context.Context) error { return p.MayConfigureExchange(ctx, t.Exchange.Name) }},
-		configure(t.Queue.Name), configure(t.Parked.Name), consume, answer,
-		{
-			name: "write " + t.Queue.Name, sign: "exchange '", other: "read " + t.Exchange.Name,
-			ask: func(ctx context.Context) error { return p.MayBind(ctx, t.Queue.Name, t.Exchange.Name, t.Key) },
-		},
+		{name: "configure " + t.Exchange.Name, ask: func(ctx context.Context) error { return v.probe.MayConfigureExchange(ctx, t.Exchange.Name) }},
+		v.configure(t.Queue.Name), v.configure(t.Parked.Name), v.consume(t.Queue.Name), answer, v.bind(t.Queue.Name, t.Key),
 	}
+}
+
+// discovery returns what a role needs besides for instances to be found, and what it cannot do without.
+func (v *visit) discovery(r Role, service string) (rights []right, purpose string) {
+	key := wire.DiscoveryKey(service)
+	switch r {
+	case Client:
+		return []right{v.publish(key)}, "ask for instances"
+	case Server:
+		queue := wire.InstanceQueue(service, "*")
+		return []right{v.configure(queue), v.bind(queue, wire.AllKey), v.bind(queue, key), v.consume(queue)}, "be discovered"
+	}
+	return nil, ""
 }
 
 // replyQueue makes a queue that goes with the session.
@@ -101,25 +131,45 @@ func (v *visit) roles(s conn.Session, service string) {
 	}
 }
 
-// role asks for the rights of a role.
+// role asks for the rights of a role. Without those of discovery a server that is to be one is not seen; a client that need
+// not look lacks nothing.
 func (v *visit) role(r Role, s conn.Session, service string) Check {
 	ctx, cancel := context.WithTimeout(v.ctx, v.Timeout)
 	defer cancel()
-	var lacks []string
-	for _, right := range v.needs(r, s, service) {
-		err := right.ask(ctx)
-		switch {
-		case errors.Is(err, conn.ErrRefused):
-			lacks = append(lacks, right.missing(err))
-		case err != nil && !errors.Is(err, conn.ErrNotFound): // what is not there, others say
-			return failed(err)
-		}
+	cure := "rabbitrpc topology permissions --" + string(r) + " " + shell(v.user) + " --service " + service + " prints how to give them"
+	lacks, err := missing(ctx, v.needs(r, s, service))
+	if err != nil {
+		return failed(err)
+	}
+	if len(lacks) > 0 {
+		return Check{Status: Problem, Text: "user " + v.user + " lacks the rights to " + strings.Join(lacks, ", "), Cure: cure}
+	}
+	more, purpose := v.discovery(r, service)
+	if lacks, err = missing(ctx, more); err != nil {
+		return failed(err)
 	}
 	if len(lacks) == 0 {
 		return fine("user %s has all rights for it", v.user)
 	}
-	return Check{
-		Status: Problem, Text: "user " + v.user + " lacks the rights to " + strings.Join(lacks, ", "),
-		Cure: "rabbitrpc topology permissions --" + string(r) + " " + shell(v.user) + " --service " + service + " prints how to give them",
+	c := fine("user %s has all rights for it, but not to %s: it lacks those to %s", v.user, purpose, strings.Join(lacks, ", "))
+	if r == Server && slices.Contains(v.Roles, r) {
+		c.Status, c.Cure = Warning, cure+"; or switch discovery off"
 	}
+	return c
+}
+
+// missing asks for rights, and returns those that the user has not.
+func missing(ctx context.Context, rights []right) (lacks []string, err error) {
+	for _, right := range rights {
+		err := right.ask(ctx)
+		switch {
+		case errors.Is(err, conn.ErrRefused):
+			if name := right.missing(err); !slices.Contains(lacks, name) {
+				lacks = append(lacks, name)
+			}
+		case err != nil && !errors.Is(err, conn.ErrNotFound): // what is not there, others say
+			return nil, err
+		}
+	}
+	return lacks, nil
 }

@@ -10,17 +10,19 @@ import (
 
 // Users are who is to get rights, by what they do. Each may be "", for nobody.
 type Users struct {
-	Client      string // calls the services
+	Client      string // calls the services, and asks which instances of them there are
 	PlainClient string // calls the server of the plain queue
+	Observer    string // asks which instances of all services there are
 	Server      string // serves the services, and the plain queue
-	Provisioner string // declares for the server, which then needs no right to configure anything
+	Provisioner string // declares for the server, which then may configure nothing but queues for discovery
 }
 
 // A Scope is what they get rights for, in one virtual host.
 type Scope struct {
-	Vhost    string
-	Services []string
-	Queue    string // plain; may be ""
+	Vhost     string
+	Services  []string
+	Queue     string // plain; may be ""
+	Discovery bool   // instances of the services may be asked for
 }
 
 // A Permission is what RabbitMQ calls so, as definitions have it: patterns for the names of queues and exchanges. A topic
@@ -40,92 +42,52 @@ type Grants struct {
 	TopicPermissions []Permission `json:"topic_permissions"`
 }
 
-const (
-	replyQueues     = `amq\.gen-.*` // the broker makes their names
-	defaultExchange = `amq\.default`
-)
-
 // Of returns what users need for a scope, and nothing more.
 func Of(u Users, s Scope) Grants {
-	var g Grants
-	declared := append([]string{wire.Exchange}, s.queues()...)
-	declare := Permission{ // a queue with a dead letter exchange takes the right to read the one, and write the other; so does a binding
-		Vhost: s.Vhost, Configure: pattern(quote(declared...)...), Write: *pattern(append(quote(s.serviceQueues()...), defaultExchange)...),
-		Read: *pattern(quote(append([]string{wire.Exchange}, s.serviceQueues()...)...)...),
-	}
+	g := Grants{TopicPermissions: []Permission{}} // and no null, which RabbitMQ may not import
 	if u.Client != "" {
-		g.add(u.Client, Permission{Vhost: s.Vhost, Configure: pattern(replyQueues), Write: *pattern(wire.Exchange), Read: *pattern(replyQueues)})
-		var keys []string
-		for _, service := range s.Services {
-			keys = append(keys, wire.Key(service))
-		}
-		g.TopicPermissions = append(g.TopicPermissions, Permission{
-			User: u.Client, Vhost: s.Vhost, Exchange: wire.Exchange, Write: *pattern(quote(keys...)...), Read: *pattern(),
-		})
+		g.add(u.Client, s.Vhost, s.call().and(s.ask()))
 	}
 	if u.PlainClient != "" {
-		g.add(u.PlainClient, Permission{Vhost: s.Vhost, Configure: pattern(replyQueues), Write: *pattern(defaultExchange), Read: *pattern(replyQueues)})
+		g.add(u.PlainClient, s.Vhost, callPlain)
+	}
+	if u.Observer != "" {
+		g.add(u.Observer, s.Vhost, observe)
 	}
 	if u.Server != "" {
-		consumed := quote(s.consumed()...)
-		serve := Permission{Vhost: s.Vhost, Configure: pattern(), Write: *pattern(defaultExchange), Read: *pattern(consumed...)}
+		serve := s.serve().and(s.beDiscovered())
 		if u.Provisioner == "" {
-			serve = declare
-			serve.Read = *pattern(append(quote(wire.Exchange), consumed...)...)
+			serve = s.declare().and(serve)
 		}
-		g.add(u.Server, serve)
+		g.add(u.Server, s.Vhost, serve)
 	}
 	if u.Provisioner != "" {
-		g.add(u.Provisioner, declare)
+		g.add(u.Provisioner, s.Vhost, s.declare())
 	}
 	return g
 }
 
-func (g *Grants) add(user string, p Permission) {
-	p.User = user
-	g.Permissions = append(g.Permissions, p)
-}
-
-// queues returns all that are declared.
-func (s *Scope) queues() (all []string) {
-	for _, service := range s.Services {
-		all = append(all, wire.Queue(service), wire.ParkedQueue(service))
+// add gives a user what it needs. Who has to do with the exchange may use no topics but these: to bind a queue takes the
+// right to read its topic.
+func (g *Grants) add(user, vhost string, n needs) {
+	configure := pattern(n.configure)
+	g.Permissions = append(g.Permissions, Permission{
+		User: user, Vhost: vhost, Configure: &configure, Write: pattern(n.write), Read: pattern(n.read),
+	})
+	if len(n.writeTopics)+len(n.readTopics) > 0 {
+		g.TopicPermissions = append(g.TopicPermissions, Permission{
+			User: user, Vhost: vhost, Exchange: wire.Exchange, Write: pattern(n.writeTopics), Read: pattern(n.readTopics),
+		})
 	}
-	return append(all, s.plain()...)
-}
-
-func (s *Scope) serviceQueues() (all []string) {
-	for _, service := range s.Services {
-		all = append(all, wire.Queue(service))
-	}
-	return all
-}
-
-// consumed returns the queues that servers read.
-func (s *Scope) consumed() []string { return append(s.serviceQueues(), s.plain()...) }
-
-func (s *Scope) plain() []string {
-	if s.Queue == "" {
-		return nil
-	}
-	return []string{s.Queue}
-}
-
-func quote(names ...string) []string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = regexp.QuoteMeta(name)
-	}
-	return quoted
 }
 
 // pattern matches names that match one of the alternatives as a whole; without any, no name.
-func pattern(alternatives ...string) *string {
-	p := "^" + strings.Join(alternatives, "|") + "$"
+func pattern(alternatives []string) string {
+	p := strings.Join(alternatives, "|")
 	if len(alternatives) > 1 {
-		p = "^(" + strings.Join(alternatives, "|") + ")$"
+		p = "(" + p + ")"
 	}
-	return &p
+	return "^" + p + "$"
 }
 
 // Commands returns rabbitmqctl's commands that give the users these permissions, for a shell. The users must be there.

@@ -1,0 +1,94 @@
+package client_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// What the broker loses without a word, a request or a reply, is sent again long before the deadline. It runs once.
+func TestLostWithoutAWord(t *testing.T) {
+	for _, lost := range []string{"request", "reply"} {
+		t.Run(lost, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil, client.WithTimeout(10*time.Second))
+				var runs atomic.Int32
+				at := r.broker.Connector("server")
+				r.serve(at, func(_ context.Context, n int) (int, error) { runs.Add(1); return 2 * n, nil })
+				r.mustCall(21)
+				loses := map[string]*conntest.Connector{"request": r.conn, "reply": at}[lost]
+				struck := loses.Fail(conntest.RefusePublish(1))
+				start := time.Now()
+				r.mustCall(21)
+				<-struck
+				if took := time.Since(start); took < 7*time.Second || took > 9*time.Second {
+					t.Errorf("it took %v, want 7s to 9s", took)
+				}
+				if n := runs.Load(); n != 2 {
+					t.Errorf("the handler ran %d times, want once for each call", n)
+				}
+			})
+		})
+	}
+}
+
+// A call that takes long is not taken for lost: its server says every two seconds that it runs.
+func TestLongCallIsNotSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil, client.WithTimeout(2*time.Minute))
+		var runs atomic.Int32
+		r.serve(r.broker.Connector("server"), func(_ context.Context, n int) (int, error) {
+			runs.Add(1)
+			time.Sleep(time.Minute)
+			return 2 * n, nil
+		})
+		r.mustCall(21)
+		if n := runs.Load(); n != 1 {
+			t.Errorf("the handler ran %d times, want once", n)
+		}
+		if st := r.client.Stats(); st.Resent+st.Late != 0 {
+			t.Errorf("got %+v, want nothing sent again, and nothing late", st)
+		}
+	})
+}
+
+// A call that may be executed once only is not sent again, lost or not. It waits.
+func TestAtMostOnceLostWithoutAWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil, client.WithTimeout(20*time.Second))
+		r.serve(r.broker.Connector("server"), twice)
+		r.mustCall(21)
+		r.conn.Fail(conntest.RefusePublish(1))
+		start := time.Now()
+		_, err := r.call(t.Context(), 21, client.AtMostOnce())
+		check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown, rpc.ErrNoAnswer)
+		if took := time.Since(start); took != 20*time.Second {
+			t.Errorf("it took %v, want 20s", took)
+		}
+	})
+}
+
+// In an alarm servers cannot say anything, and nothing can be sent again.
+func TestLongCallInAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil, client.WithTimeout(2*time.Minute))
+		var runs atomic.Int32
+		r.serve(r.broker.Connector("server"), func(_ context.Context, n int) (int, error) {
+			runs.Add(1)
+			time.Sleep(30 * time.Second)
+			return 2 * n, nil
+		})
+		time.AfterFunc(time.Second, func() { r.broker.Block() })
+		time.AfterFunc(40*time.Second, func() { r.broker.Unblock() })
+		r.mustCall(21)
+		if n := runs.Load(); n != 1 {
+			t.Errorf("the handler ran %d times, want once", n)
+		}
+	})
+}
