@@ -133,7 +133,7 @@ func (l *soakLoad) answerAtOnce(ctx context.Context, broker string) {
 	c, closeClient := soakClient(l.t, broker)
 	defer closeClient()
 	for n := range 5 {
-		if err := callOne(ctx, c, n); err != nil {
+		if err := callOne(ctx, c, n, client.WithTimeout(10*time.Second)); err != nil {
 			l.t.Errorf("/readyz says that it is ready, and a call gets %v", err)
 		}
 	}
