@@ -114,13 +114,17 @@ func TestNodeLives(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		end  func() error
+		long bool
 	}{
-		{"stopped", func() error { return n.Stop(ctx) }},
-		{"killed", n.Kill},
-		{"stopped while paused", func() error { return errors.Join(n.Pause(), n.Stop(ctx)) }},
-		{"killed while paused", func() error { return errors.Join(n.Pause(), n.Kill()) }},
+		{"stopped", func() error { return n.Stop(ctx) }, true},
+		{"killed", n.Kill, false},
+		{"stopped while paused", func() error { return errors.Join(n.Pause(), n.Stop(ctx)) }, false},
+		{"killed while paused", func() error { return errors.Join(n.Pause(), n.Kill()) }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.long && os.Getenv("RABBITRPC_LONG") == "" {
+				t.Skip("starts the node once more: run make test-long")
+			}
 			if err := tt.end(); err != nil {
 				t.Fatal(err)
 			}

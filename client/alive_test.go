@@ -92,3 +92,16 @@ func TestLongCallInAlarm(t *testing.T) {
 		}
 	})
 }
+
+// After a disturbance of the broker nobody's being there means not yet: servers may have lost their connections too.
+func TestNobodyAfterUnheard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil, client.WithTimeout(20*time.Second))
+		_, stop := r.serve(r.broker.Connector("before"), twice)
+		r.mustCall(21)
+		r.conn.Fail(conntest.RefusePublish(1))
+		time.AfterFunc(6*time.Second, stop)
+		time.AfterFunc(12*time.Second, func() { r.serve(r.broker.Connector("after"), twice) })
+		r.mustCall(21)
+	})
+}

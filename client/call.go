@@ -171,12 +171,14 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.services.deny(svc, p.queue, e.cause)
 	case e.kind == returned:
 		c.services.learn(svc, p.queue, missing)
+	case e.kind == unheard:
+		c.services.doubt(svc, returnGrace)
 	case e.kind == full:
 		c.services.learn(svc, p.queue, busy)
 		c.stats.bounced.Add(1)
 	case e.kind == bounced:
 		if c.services.learn(svc, p.queue, busy); time.Since(start) >= leaderGone { // or one died: a look will tell
-			c.services.doubt(svc)
+			c.services.doubt(svc, leaderGrace)
 		}
 		c.stats.bounced.Add(1)
 	}

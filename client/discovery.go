@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -41,13 +41,15 @@ const maxInstances = 10_000 // that answer one question; more are not looked at
 type Discovery struct {
 	conn conn.Connector
 
-	mu      sync.Mutex // guards what follows, and is held while dialing: those who wait need the result
+	turn    *semaphore.Weighted // of 1: guards what follows, and is held while dialing, since those who wait need the result
 	current *ear
 	closed  bool
 }
 
 // NewDiscovery makes a discovery that dials with c. It does no I/O.
-func NewDiscovery(c conn.Connector) *Discovery { return &Discovery{conn: c} }
+func NewDiscovery(c conn.Connector) *Discovery {
+	return &Discovery{conn: c, turn: semaphore.NewWeighted(1)}
+}
 
 // Instances asks the instances of a service, "" for those of all services, and yields each that answers, as it does so. That
 // ends when none has answered for so long as quiet says, [DefaultQuiet] for 0, or with ctx. An instance that answers
@@ -137,10 +139,15 @@ func (d *Discovery) Queue(ctx context.Context, service string) (QueueState, erro
 	return QueueState{Messages: info.Messages, Consumers: info.Consumers}, err
 }
 
-// Close ends the session, if there is one.
+// Close ends the session, if there is one; without good manners if ctx has ended. If somebody dials until then, nothing is
+// closed, which is an error.
 func (d *Discovery) Close(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if !d.turn.TryAcquire(1) {
+		if err := d.turn.Acquire(ctx, 1); err != nil {
+			return fmt.Errorf("close discovery: %w", err)
+		}
+	}
+	defer d.turn.Release(1)
 	d.closed = true
 	if d.current == nil {
 		return nil
@@ -150,8 +157,10 @@ func (d *Discovery) Close(ctx context.Context) error {
 
 // listen returns where answers come in.
 func (d *Discovery) listen(ctx context.Context) (*ear, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if err := d.turn.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer d.turn.Release(1)
 	if d.closed {
 		return nil, errors.New("discovery is closed")
 	}

@@ -202,11 +202,12 @@ func (s *services) returning(svc *service) bool {
 	return time.Now().Before(svc.backBy)
 }
 
-// doubt takes note of a request that bounced late: its queue may be a quorum queue whose leader has just become that.
-func (s *services) doubt(svc *service) {
+// doubt takes note of a request that bounced late, or of which nobody was heard: its queue may be a quorum queue whose leader has
+// just become that, and servers may have lost their broker. For a while nobody means not yet.
+func (s *services) doubt(svc *service, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if until := time.Now().Add(leaderGrace); until.After(svc.backBy) {
+	if until := time.Now().Add(grace); until.After(svc.backBy) {
 		svc.backBy = until
 	}
 }

@@ -22,10 +22,18 @@ func (f *brokerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "to connect")
 }
 
+// checkTimeout refuses what leaves no time for anything.
+func checkTimeout(cmd *cobra.Command, timeout time.Duration) error {
+	if timeout <= 0 {
+		return usagef(cmd, "timeout must be more than 0, got %v", timeout)
+	}
+	return nil
+}
+
 // connect waits for a session with the broker. Whoever gets a manager calls done. A signal is errInterrupted.
 func (f *brokerFlags) connect(ctx context.Context, cmd *cobra.Command, name string) (m *conn.Manager, done func(), err error) {
-	if f.timeout <= 0 {
-		return nil, nil, usagef(cmd, "timeout must be more than 0, got %v", f.timeout)
+	if err := checkTimeout(cmd, f.timeout); err != nil {
+		return nil, nil, err
 	}
 	log, err := newLogger(cmd.ErrOrStderr(), f.logLevel)
 	if err != nil {

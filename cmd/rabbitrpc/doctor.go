@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/doctor"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 const doctorHelp = `Find out what keeps programs from calling services, or from serving them, and what to do
@@ -73,23 +73,15 @@ func roleNames() []string {
 }
 
 func (f *doctorFlags) args(cmd *cobra.Command, args []string) error {
-	if err := checkOutput(cmd, f.output); err != nil {
+	if err := cmp.Or(checkOutput(cmd, f.output), checkTimeout(cmd, f.timeout)); err != nil {
 		return err
-	}
-	if f.timeout <= 0 {
-		return usagef(cmd, "timeout must be more than 0, got %v", f.timeout)
 	}
 	for _, role := range f.as {
 		if !slices.Contains(roleNames(), role) {
 			return usagef(cmd, "--as must be client, server or provisioner, got %q", role)
 		}
 	}
-	for _, service := range args {
-		if err := wire.CheckService(service); err != nil {
-			return usagef(cmd, "%v", err)
-		}
-	}
-	return nil
+	return checkServices(cmd, args)
 }
 
 func (f *doctorFlags) run(ctx context.Context, out io.Writer, services []string) error {
@@ -100,13 +92,16 @@ func (f *doctorFlags) run(ctx context.Context, out io.Writer, services []string)
 	}
 	count := make(map[doctor.Status]int)
 	write := checkWriter(out, f.output)
+	var unwritten error
 	err := doctor.Run(ctx, c, func(c doctor.Check) {
 		count[c.Status]++
-		write(c)
+		unwritten = cmp.Or(unwritten, write(c))
 	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", source, err)
+	case unwritten != nil:
+		return unwritten
 	case ctx.Err() != nil:
 		return errInterrupted
 	case count[doctor.Problem] > 0:
@@ -126,26 +121,29 @@ type checked struct {
 }
 
 // checkWriter returns what writes a check as soon as it ends. For people there is a headline for each broker and service.
-func checkWriter(out io.Writer, output string) func(doctor.Check) {
+func checkWriter(out io.Writer, output string) func(doctor.Check) error {
 	if output == "json" {
 		e := json.NewEncoder(out)
 		e.SetEscapeHTML(false)
-		return func(c doctor.Check) {
+		return func(c doctor.Check) error {
 			ms := float64(c.Elapsed.Microseconds()) / 1000
-			_ = e.Encode(checked{c.Target, c.Name, c.Status, printable(c.Text, ""), c.Cure, ms})
+			return e.Encode(checked{c.Target, c.Name, c.Status, printable(c.Text, ""), c.Cure, ms})
 		}
 	}
-	target := ""
-	return func(c doctor.Check) {
+	target, paint := "", painterFor(out)
+	return func(c doctor.Check) error {
+		text := ""
 		if c.Target != target {
 			target = c.Target
-			fmt.Fprintln(out, printable(target, ""))
+			text = printable(target, "") + "\n"
 		}
 		pad := strings.Repeat(" ", len(doctor.Problem)-len(c.Status))
-		fmt.Fprintf(out, "  %s%s  %-14s  %s\n", painterFor(out)(statusColor[c.Status], string(c.Status)), pad, c.Name, sentence(c.Text))
+		text += fmt.Sprintf("  %s%s  %-14s  %s\n", paint(statusColor[c.Status], string(c.Status)), pad, c.Name, sentence(c.Text))
 		if c.Cure != "" {
-			fmt.Fprintf(out, "           %-14s  -> %s\n", "", sentence(c.Cure))
+			text += fmt.Sprintf("           %-14s  -> %s\n", "", sentence(c.Cure))
 		}
+		_, err := io.WriteString(out, text)
+		return err
 	}
 }
 

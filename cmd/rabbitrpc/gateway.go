@@ -125,11 +125,6 @@ func serveGateway(ctx context.Context, c config.Gateway, caller *client.Client, 
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { log.Info("draining", "limit", c.Drain) })()
 	fmt.Fprintf(out, "gateway at http://%s\n", l.Addr())
-	if err := g.Serve(ctx, l); err != nil {
-		return err
-	}
-	log.Info("drained")
-	return nil
+	return g.Serve(ctx, l)
 }

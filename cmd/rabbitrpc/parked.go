@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/parked"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 const parkedHelp = `Look at the requests that the servers of a service have given up, and decide what is
@@ -137,10 +136,7 @@ func checkService(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return usagef(cmd, "want the name of a service")
 	}
-	if err := wire.CheckService(args[0]); err != nil {
-		return usagef(cmd, "%v", err)
-	}
-	return nil
+	return checkServices(cmd, args[:1])
 }
 
 func nothingParked(w io.Writer, service string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func (f *pingFlags) args(cmd *cobra.Command, args []string) error {
 	case f.interval < 10*time.Millisecond || f.interval > time.Hour:
 		return usagef(cmd, "interval must be 10ms to 1h, got %v", f.interval)
 	}
-	return checkService(cmd, args)
+	return cmp.Or(checkOutput(cmd, f.output), checkService(cmd, args))
 }
 
 func (f *pingFlags) run(ctx context.Context, cmd *cobra.Command, service string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 const rootHelp = `Remote procedure calls over RabbitMQ that survive failures.
@@ -94,6 +95,16 @@ func outputFlag(cmd *cobra.Command, output *string) {
 func checkOutput(cmd *cobra.Command, output string) error {
 	if output != "text" && output != "json" {
 		return usagef(cmd, "output must be text or json, got %q", output)
+	}
+	return nil
+}
+
+// checkServices refuses what cannot be the names of services.
+func checkServices(cmd *cobra.Command, names []string) error {
+	for _, name := range names {
+		if err := wire.CheckService(name); err != nil {
+			return usagef(cmd, "%v", err)
+		}
 	}
 	return nil
 }

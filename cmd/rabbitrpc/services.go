@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 const servicesHelp = `Ask all running servers of all services, or of those that are named, who they are.
@@ -95,12 +95,7 @@ func (f *servicesFlags) args(cmd *cobra.Command, args []string) error {
 	case len(args) > maxServices:
 		return usagef(cmd, "want %d services at most, got %d", maxServices, len(args))
 	}
-	for _, name := range args {
-		if err := wire.CheckService(name); err != nil {
-			return usagef(cmd, "%v", err)
-		}
-	}
-	return nil
+	return cmp.Or(checkOutput(cmd, f.output), checkServices(cmd, args))
 }
 
 func (f *servicesFlags) run(ctx context.Context, cmd *cobra.Command, names []string, ask client.Question, show view) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,29 +38,24 @@ func newTopology() *cobra.Command {
 
 // topologyFlags are those of each command that knows what a service is to have.
 type topologyFlags struct {
-	url      string
+	brokerFlags
 	queue    string
 	quorum   int
 	maxQueue int
-	timeout  time.Duration
-	logLevel string
 }
 
 func (f *topologyFlags) add(cmd *cobra.Command) {
-	urlFlag(cmd, &f.url)
-	logFlag(cmd, &f.logLevel, logOff)
+	f.brokerFlags.add(cmd)
+	cmd.Flags().Lookup("timeout").Usage = "for all of it"
 	cmd.Flags().StringVar(&f.queue, "queue", "", "a plain queue as well, which servers serve with this service")
 	cmd.Flags().IntVar(&f.quorum, "quorum", 0, "a quorum queue, with this delivery limit, 1 to 1000; 0 for a classic queue")
 	cmd.Flags().IntVar(&f.maxQueue, "max-queue", 0, "how many requests may wait; 0 for any number")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "for all of it")
 }
 
 func (f *topologyFlags) args(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return usagef(cmd, "want the name of a service, or several")
-	case f.timeout <= 0:
-		return usagef(cmd, "timeout must be more than 0, got %v", f.timeout)
 	case f.quorum < 0 || f.quorum > 1000:
 		return usagef(cmd, "delivery limit must be 1 to 1000, got %d", f.quorum)
 	case f.maxQueue < 0:
@@ -70,14 +64,11 @@ func (f *topologyFlags) args(cmd *cobra.Command, args []string) error {
 		return usagef(cmd, "queue must have at most 255 bytes, got %d", len(f.queue))
 	}
 	for _, service := range args {
-		if err := wire.CheckService(service); err != nil {
-			return usagef(cmd, "%v", err)
-		}
 		if f.queue == wire.Queue(service) {
 			return usagef(cmd, "queue %s is the service's own: it is there without --queue", f.queue)
 		}
 	}
-	return nil
+	return checkServices(cmd, args)
 }
 
 func (f *topologyFlags) wanted(service string) *topology.Service {
@@ -92,18 +83,11 @@ func (f *topologyFlags) each(cmd *cobra.Command, services []string,
 	defer stop()
 	ctx, cancel := context.WithTimeout(stopped, f.timeout)
 	defer cancel()
-	log, err := newLogger(cmd.ErrOrStderr(), f.logLevel)
+	m, done, err := f.connect(stopped, cmd, "rabbitrpc topology")
 	if err != nil {
 		return err
 	}
-	m, err := open(ctx, f.url, "rabbitrpc topology", log)
-	if err != nil {
-		return err
-	}
-	defer closeWithin(time.Second, m.Close)
-	if err := reach(ctx, m, cmd.ErrOrStderr()); err != nil {
-		return interrupted(stopped, err)
-	}
+	defer done()
 	session, err := m.Session(ctx)
 	for i := 0; err == nil && i < len(services); i++ {
 		err = do(ctx, m, session, services[i])

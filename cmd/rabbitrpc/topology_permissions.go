@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/rights"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 const topologyPermissionsHelp = `Print the commands that give RabbitMQ users the rights that they need, and no others. It
@@ -78,10 +77,8 @@ func newTopologyPermissions() *cobra.Command {
 }
 
 func checkScope(cmd *cobra.Command, u rights.Users, s rights.Scope) error {
-	for _, service := range s.Services {
-		if err := wire.CheckService(service); err != nil {
-			return usagef(cmd, "%v", err)
-		}
+	if err := checkServices(cmd, s.Services); err != nil {
+		return err
 	}
 	names := []string{u.Client, u.PlainClient, u.Observer, u.Server, u.Provisioner}
 	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })

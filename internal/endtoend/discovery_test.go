@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,9 @@ func TestUnreadableQuestion(t *testing.T) {
 // What each right is good for. A server that lacks one serves, and says once what it lacks; a client that may not ask does
 // not lose the session of its calls.
 func TestDiscoveryRights(t *testing.T) {
+	if os.Getenv("RABBITRPC_LONG") == "" {
+		t.Skip("makes many users: run make test-long")
+	}
 	n := testbroker.Node(t)
 	ctl := func(args ...string) {
 		t.Helper()

@@ -76,9 +76,9 @@ var All = []Mutant{
 	{
 		Name: "lost-ambiguous", Guard: "a session that is lost is ambiguous", Breaks: "I4",
 		Edits: []Edit{
-			{"client/plan.go", `	case lost:
+			{"client/plan.go", `	case lost, unheard:
 		p.maybe, p.last = true, e.cause
-`, `	case lost:
+`, `	case lost, unheard:
 		p.last = e.cause
 `},
 		},

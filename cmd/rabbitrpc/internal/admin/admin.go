@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/status"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/token"
 )
 
 // DefaultAddr is where to listen unless somebody wants it elsewhere.
@@ -28,7 +29,6 @@ const DefaultAddr = "127.0.0.1:9672"
 
 const (
 	maxConnections = 64
-	minToken       = 16          // bytes
 	closeTimeout   = time.Second // for answers that are on their way
 	maxScrapes     = 4           // at a time
 )
@@ -51,14 +51,6 @@ type Listener struct {
 	server   *http.Server
 }
 
-// CheckToken returns the error with which [Listen] would refuse a token.
-func CheckToken(token string) error {
-	if token != "" && len(token) < minToken {
-		return fmt.Errorf("the token must have at least %d bytes, and has %d", minToken, len(token))
-	}
-	return nil
-}
-
 // CheckAddr returns the error with which [Listen] would refuse an address before it tries it. Open is for one that may be reached
 // from other hosts.
 func CheckAddr(addr string, open bool) error {
@@ -79,7 +71,7 @@ func resolve(addr string, open bool) (*net.TCPAddr, error) {
 
 // Listen opens the listener, so that who starts a process learns at once that it cannot be. Run answers.
 func Listen(c Config) (*Listener, error) {
-	if err := CheckToken(c.Token); err != nil {
+	if err := token.Check(c.Token); err != nil {
 		return nil, fmt.Errorf("admin listener: %w", err)
 	}
 	addr, err := resolve(c.Addr, c.Token != "" || c.Open)

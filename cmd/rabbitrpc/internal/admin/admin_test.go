@@ -83,12 +83,12 @@ func TestListen(t *testing.T) {
 		{"loopback by name", Config{Addr: "localhost:0"}, ""},
 		{"all addresses", Config{Addr: ":0"}, "can be reached from other hosts: set a token"},
 		{"all addresses, named", Config{Addr: "0.0.0.0:0"}, "can be reached from other hosts: set a token"},
-		{"all addresses, with a token", Config{Addr: ":0", Token: token}, ""},
+		{"all addresses, with a token", Config{Addr: ":0", Token: secret}, ""},
 		{"all addresses, on purpose", Config{Addr: ":0", Open: true}, ""},
-		{"short token", Config{Addr: "127.0.0.1:0", Token: "secret"}, "at least 16 bytes, and has 6"},
+		{"short token", Config{Addr: "127.0.0.1:0", Token: "secret"}, "has a token of 6 bytes"},
 		{"taken", Config{Addr: taken.Addr().String()}, taken.Addr().String() + " is taken"},
 		{"no port", Config{Addr: "127.0.0.1"}, "must be an address and a port, such as 127.0.0.1:9672"},
-		{"no address of this host", Config{Addr: "192.0.2.1:0", Token: token}, "admin listener: "},
+		{"no address of this host", Config{Addr: "192.0.2.1:0", Token: secret}, "admin listener: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.c.Log = slog.New(slog.DiscardHandler)

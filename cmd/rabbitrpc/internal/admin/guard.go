@@ -1,13 +1,13 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/token"
 )
 
 // A guard decides who is answered at all.
@@ -53,14 +53,9 @@ func (g *guard) knows(r *http.Request) bool {
 	}
 	_, said, basic := r.BasicAuth()
 	if !basic {
-		scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			return false
-		}
-		said = strings.TrimSpace(rest)
+		said = token.Of(r)
 	}
-	a, b := sha256.Sum256([]byte(said)), sha256.Sum256([]byte(g.token)) // of one length
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	return token.Same(said, g.token)
 }
 
 // anonymousHost reports whether a host is none that somebody else could have given an address on this machine.

@@ -10,7 +10,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/status"
 )
 
-const token = "a token of more than sixteen bytes"
+const secret = "a token of more than sixteen bytes"
 
 // handler is what answers, without a listener.
 func handler(token string) http.Handler {
@@ -37,8 +37,8 @@ func TestGuard(t *testing.T) {
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	method := func(name string) func(*http.Request) { return func(r *http.Request) { r.Method = name } }
 	nobody := func(*http.Request) {}
-	bearer := header("Authorization", "Bearer "+token)
-	basic := func(r *http.Request) { r.SetBasicAuth("anybody", token) }
+	bearer := header("Authorization", "Bearer "+secret)
+	basic := func(r *http.Request) { r.SetBasicAuth("anybody", secret) }
 	for _, tt := range []struct {
 		name, token, path string
 		edit              func(*http.Request)
@@ -53,26 +53,26 @@ func TestGuard(t *testing.T) {
 		{"rebound name, probe", "", "/readyz", host("attacker.example"), 421},
 		{"name that begins like loopback", "", "/", host("127.0.0.1.attacker.example"), 421},
 		{"no host", "", "/", host(""), 421},
-		{"any name, with the token", token, "/metrics", func(r *http.Request) { bearer(r); r.Host = "node.example" }, 200},
+		{"any name, with the token", secret, "/metrics", func(r *http.Request) { bearer(r); r.Host = "node.example" }, 200},
 
-		{"no token", token, "/", nobody, 401},
-		{"no token, metrics", token, "/metrics", nobody, 401},
-		{"no token, profiles", token, "/debug/pprof/", nobody, 401},
-		{"no token, data", token, "/status.json", nobody, 401},
-		{"no token, nothing there", token, "/secret", nobody, 401},
-		{"no token, probe", token, "/readyz", nobody, 200},
-		{"no token, path that ends like a probe", token, "/x/../livez/", nobody, 401},
-		{"bearer", token, "/", bearer, 200},
-		{"bearer in lower case", token, "/", header("Authorization", "bearer "+token), 200},
-		{"password", token, "/", basic, 200},
-		{"token as the user", token, "/", func(r *http.Request) { r.SetBasicAuth(token, "") }, 401},
-		{"wrong token", token, "/", header("Authorization", "Bearer "+token+"x"), 401},
-		{"beginning of the token", token, "/", header("Authorization", "Bearer "+token[:20]), 401},
-		{"empty token", token, "/", header("Authorization", "Bearer "), 401},
-		{"other scheme", token, "/", header("Authorization", "Digest "+token), 401},
+		{"no token", secret, "/", nobody, 401},
+		{"no token, metrics", secret, "/metrics", nobody, 401},
+		{"no token, profiles", secret, "/debug/pprof/", nobody, 401},
+		{"no token, data", secret, "/status.json", nobody, 401},
+		{"no token, nothing there", secret, "/secret", nobody, 401},
+		{"no token, probe", secret, "/readyz", nobody, 200},
+		{"no token, path that ends like a probe", secret, "/x/../livez/", nobody, 401},
+		{"bearer", secret, "/", bearer, 200},
+		{"bearer in lower case", secret, "/", header("Authorization", "bearer "+secret), 200},
+		{"password", secret, "/", basic, 200},
+		{"token as the user", secret, "/", func(r *http.Request) { r.SetBasicAuth(secret, "") }, 401},
+		{"wrong token", secret, "/", header("Authorization", "Bearer "+secret+"x"), 401},
+		{"beginning of the token", secret, "/", header("Authorization", "Bearer "+secret[:20]), 401},
+		{"empty token", secret, "/", header("Authorization", "Bearer "), 401},
+		{"other scheme", secret, "/", header("Authorization", "Digest "+secret), 401},
 
 		{"other method", "", "/status.json", method("POST"), 405},
-		{"method of our own", token, "/", method("RELOAD"), 405},
+		{"method of our own", secret, "/", method("RELOAD"), 405},
 		{"head", "", "/", method("HEAD"), 200},
 		{"other origin", "", "/debug/pprof/profile", header("Origin", "https://attacker.example"), 403},
 		{"origin of a file", "", "/status.json", header("Origin", "null"), 403},
@@ -149,10 +149,10 @@ func TestProbes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := &fake{status: status.Status{Checks: tt.checks}}
 			c := f.config("")
-			g := &guard{token: token, next: c.routes()}
+			g := &guard{token: secret, next: c.routes()}
 			var edits []func(*http.Request)
 			if !tt.withheld {
-				edits = append(edits, header("Authorization", "Bearer "+token))
+				edits = append(edits, header("Authorization", "Bearer "+secret))
 			}
 			res := ask(g, tt.path, edits...)
 			body, _ := io.ReadAll(res.Body)

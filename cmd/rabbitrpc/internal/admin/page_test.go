@@ -106,9 +106,9 @@ func TestPage(t *testing.T) {
 	}
 	t.Run("live", func(t *testing.T) {
 		c := f.config("127.0.0.1:0")
-		c.Token = token
+		c.Token = secret
 		l := run(t, c)
-		tab := testbrowser.Open(t, browser, "http://"+url.UserPassword("me", token).String()+"@"+l.Addr(), 1400, "light")
+		tab := testbrowser.Open(t, browser, "http://"+url.UserPassword("me", secret).String()+"@"+l.Addr(), 1400, "light")
 		until(t, tab, `byID("result").textContent === "Ready"`)
 		change(t, tab, f)
 		readable(t, tab)

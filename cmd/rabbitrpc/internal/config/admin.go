@@ -1,6 +1,9 @@
 package config
 
-import "github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/admin"
+import (
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/admin"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/token"
+)
 
 // Token reads the token from the file that is named; it is empty if none is.
 func (a *Admin) Token() (string, error) {
@@ -11,7 +14,7 @@ func (a *Admin) Token() (string, error) {
 }
 
 func (a *Admin) check(c *checker) {
-	token, err := a.Token()
+	secret, err := a.Token()
 	if err != nil {
 		c.err("admin", err)
 		return
@@ -19,10 +22,10 @@ func (a *Admin) check(c *checker) {
 	if a.Listen == "" {
 		return
 	}
-	if err := admin.CheckToken(token); err != nil {
+	if err := token.Check(secret); err != nil {
 		c.add("admin.token_file", "%s", err)
 	}
-	if err := admin.CheckAddr(a.Listen, token != "" || a.Open); err != nil {
+	if err := admin.CheckAddr(a.Listen, secret != "" || a.Open); err != nil {
 		c.add("admin.listen", "%s", err)
 	}
 }

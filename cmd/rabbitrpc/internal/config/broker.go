@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 )
@@ -32,7 +33,7 @@ func (b *Broker) Credentials() (user, password string, err error) {
 
 // Secret reads the one line of a file, which is at most 64 KiB. The error is a [*KeyError] for key.
 func Secret(key, path string) (string, error) {
-	text, err := os.ReadFile(path)
+	text, err := readSome(path)
 	if err != nil {
 		return "", &KeyError{Key: key, Problem: "cannot be read: " + err.Error()}
 	}
@@ -41,6 +42,16 @@ func Secret(key, path string) (string, error) {
 		return "", &KeyError{Key: key, Problem: path + " must have one line, which is the secret"}
 	}
 	return line, nil
+}
+
+// readSome reads a file, which may be a pipe, as far as it could be a secret.
+func readSome(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSecret+3)) // with the end of the line, and one byte too many
 }
 
 // Config reads the files that are named; it is nil if none is.

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/token"
 )
 
 // Gateway says where rabbitrpc gateway listens, who may call, and within which bounds.
@@ -34,7 +37,6 @@ const (
 	longestTimeout  = 24 * time.Hour // of the protocol
 	largestBody     = 512 << 20      // RabbitMQ takes no more, however it is set up
 	mostConnections = 100_000
-	shortestToken   = 16
 )
 
 // Check reports what cannot work, or would be open to strangers.
@@ -58,7 +60,7 @@ func (g *Gateway) Check() error {
 	case g.Drain < 0:
 		return wrong("drain", "must not be negative, got %v", g.Drain)
 	}
-	token, err := g.Bearer()
+	secret, err := g.Bearer()
 	if err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func (g *Gateway) Check() error {
 	if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > 65535 {
 		return wrong("listen", "must be a host and a port, as in 127.0.0.1:8080, got %q", g.Listen)
 	}
-	if !IsLoopback(host) && token == "" && !g.Open {
+	if !IsLoopback(host) && secret == "" && !g.Open {
 		return wrong("listen", "%s can be reached from other hosts, and anybody could call: set token_file, or open to let them", g.Listen)
 	}
 	return nil
@@ -77,22 +79,22 @@ func (g *Gateway) Bearer() (string, error) {
 	if g.TokenFile != "" && g.Token != "" {
 		return "", &KeyError{Key: "token", Problem: "is there beside token_file: want one of them, or neither"}
 	}
-	token, key := string(g.Token), "token"
+	secret, key := string(g.Token), "token"
 	if g.TokenFile != "" {
 		var err error
-		if token, err = Secret("token_file", g.TokenFile); err != nil {
+		if secret, err = Secret("token_file", g.TokenFile); err != nil {
 			return "", err
 		}
 		key = "token_file"
 	}
-	if token != "" && len(token) < shortestToken {
-		return "", &KeyError{Key: key, Problem: fmt.Sprintf("has a token of %d bytes: %d at least cannot be guessed", len(token), shortestToken)}
+	if err := token.Check(secret); err != nil {
+		return "", &KeyError{Key: key, Problem: err.Error()}
 	}
-	return token, nil
+	return secret, nil
 }
 
 // IsLoopback reports whether a host is this one, and can be reached from here only. Names are not looked up.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }

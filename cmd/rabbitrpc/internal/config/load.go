@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -78,6 +79,7 @@ func (l *Loaded) merge(k *koanf.Koanf, in Input) (Errors, error) {
 		l.sources.add("", file, in.File)
 	}
 	environ, errs := environment(in.Environ)
+	errs = append(errs, l.sources.of(sections(file))...)
 	variables, flags := make(map[string]any), make(map[string]any)
 	for key, v := range environ {
 		variables[key] = v.value
@@ -94,6 +96,19 @@ func (l *Loaded) merge(k *koanf.Koanf, in Input) (Errors, error) {
 		k.Load(confmap.Provider(variables, "."), nil),
 		k.Load(confmap.Provider(flags, "."), nil),
 	)
+}
+
+// sections reports what is in the place of a section of a file, and takes it away: a variable below would hide it.
+func sections(file map[string]any) (errs []*KeyError) {
+	all := keys(reflect.TypeFor[Config]())
+	for _, name := range slices.Sorted(maps.Keys(file)) {
+		_, ok := file[name].(map[string]any)
+		if section := all[name]; !ok && file[name] != nil && section != nil && section.Kind() == reflect.Struct {
+			errs = append(errs, &KeyError{Key: name, Problem: "want " + wanted(section)})
+			delete(file, name)
+		}
+	}
+	return errs
 }
 
 // readFile reads a file by its ending.
@@ -123,11 +138,25 @@ func readFile(path string) (map[string]any, error) {
 		row, _ := e.Position()
 		return nil, fmt.Errorf("%s: line %d: %w", path, row, err)
 	}
-	if err != nil { // of several lines, if it is of several mistakes
-		return nil, fmt.Errorf("%s: %s", path, strings.Join(strings.Fields(err.Error()), " "))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", path, unreadable(err))
 	}
 	return m, nil
 }
+
+// unreadable says in one line why a text is no YAML, and does not quote values as the parser does: they may be secrets.
+func unreadable(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ") // it has several lines, if it is of several mistakes
+	switch {
+	case strings.Contains(text, "cannot unmarshal"):
+		return "want keys and values, such as services and a list of them"
+	case strings.Contains(text, "unknown anchor"):
+		return "a value that begins with * must be in quotes"
+	}
+	return inBackticks.ReplaceAllString(text, "it")
+}
+
+var inBackticks = regexp.MustCompile("`[^`]*`")
 
 // services reads the list of services, each with the section of its kind. Flags win over what it says.
 func (l *Loaded) services(list any, in Input) (errs []error) {

@@ -18,6 +18,7 @@ type complaints struct {
 	since  time.Time // the second that is counted
 	logged int       // lines in it
 	missed int       // of these, those that are not in the log
+	last   string    // of those
 }
 
 func (c *complaints) Write(p []byte) (int, error) {
@@ -35,14 +36,28 @@ func (c *complaints) Write(p []byte) (int, error) {
 
 func (c *complaints) say(line []byte) {
 	if now := time.Now(); now.Sub(c.since) >= time.Second {
-		if c.missed > 0 {
-			c.log.Warn("worker said more than fits the log", "lines", c.missed)
-		}
-		c.since, c.logged, c.missed = now, 0, 0
+		c.sum()
+		c.since, c.logged = now, 0
 	}
 	if c.logged++; c.logged > maxComplaints {
-		c.missed++
+		c.missed, c.last = c.missed+1, string(line)
 		return
 	}
 	c.log.Info("worker said", "stderr", string(line))
+}
+
+// sum says how many lines are not in the log, and the last of them.
+func (c *complaints) sum() {
+	if c.missed > 0 {
+		c.log.Warn("worker said more than fits the log", "lines", c.missed, "last", c.last)
+		c.missed = 0
+	}
+}
+
+// end logs what is left when the worker has ended: its last line is where it says why.
+func (c *complaints) end() {
+	if len(c.begun) > 0 {
+		c.say(c.begun)
+	}
+	c.sum()
 }

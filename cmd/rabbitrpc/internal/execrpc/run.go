@@ -14,8 +14,6 @@ import (
 
 // run answers a call with a program of its own.
 func (u *Upstream) run(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	u.running.Add(1)
-	defer u.running.Done()
 	if ctx.Err() != nil {
 		return nil, notStarted(ctx.Err())
 	}

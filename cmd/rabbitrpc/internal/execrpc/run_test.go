@@ -154,6 +154,15 @@ func TestCloseEndsPrograms(t *testing.T) {
 	gone(t, file)
 }
 
+func TestNoProgramIsStartedAfterClose(t *testing.T) {
+	u, _ := serve(t, nil, "echo")
+	u.Close()
+	for range 10 {
+		_, err := u.Handle(t.Context(), &rpc.Request{})
+		check(t, err, rpc.Unavailable, "server stopped before the program was started", rpc.ExecutedNo, false)
+	}
+}
+
 func TestDeadlineBeforeTheStart(t *testing.T) {
 	u, _ := serve(t, nil, "echo")
 	_, err := u.Handle(within(t, 0), &rpc.Request{})

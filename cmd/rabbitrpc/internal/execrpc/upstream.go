@@ -17,7 +17,9 @@ type Upstream struct {
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
-	running sync.WaitGroup // programs and keepers of workers
+	running sync.WaitGroup // calls, and keepers of workers
+
+	mu sync.Mutex // guards that no call begins after the end of life
 }
 
 // New checks that the program is there and can be run, and starts the workers, if there are to be any. Close ends them.
@@ -35,6 +37,10 @@ func New(c *Config, log *slog.Logger) (*Upstream, error) {
 
 // Handle answers the calls of each method. It is an [rpc.Handler].
 func (u *Upstream) Handle(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+	if !u.begin() {
+		return nil, notStarted(context.Canceled)
+	}
+	defer u.running.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(u.life, cancel)()
@@ -44,9 +50,22 @@ func (u *Upstream) Handle(ctx context.Context, r *rpc.Request) (*rpc.Reply, erro
 	return u.run(ctx, r)
 }
 
-// Close ends the programs, and returns when none is left: after the grace at most, and waitDelay. Nothing is to be handled any
-// more, or it gets an error.
+// begin reports whether there may be one more call. A handler that has outlasted the drain of its server may come late.
+func (u *Upstream) begin() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.life.Err() != nil {
+		return false
+	}
+	u.running.Add(1)
+	return true
+}
+
+// Close ends the programs, and returns when none is left: after the grace at most, and waitDelay. From then on each call gets
+// an error.
 func (u *Upstream) Close() {
+	u.mu.Lock()
 	u.end()
+	u.mu.Unlock()
 	u.running.Wait()
 }

@@ -17,6 +17,7 @@ type worker struct {
 	group *group
 	stdin io.WriteCloser
 	lines *lines
+	said  *complaints
 	asked uint64 // requests so far
 }
 
@@ -31,8 +32,12 @@ func (u *Upstream) startWorker() (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{stdin: stdin, lines: newLines(2*u.cfg.MaxReply + 64<<10)} // escapes and base64 make more of a reply
-	cmd.Stdout, cmd.Stderr = w.lines, &complaints{log: u.log}
+	w := &worker{
+		stdin: stdin,
+		lines: newLines(2*u.cfg.MaxReply + 64<<10), // escapes and base64 make more of a reply
+		said:  &complaints{log: u.log},
+	}
+	cmd.Stdout, cmd.Stderr = w.lines, w.said
 	if w.group, err = startGroup(cmd); err != nil {
 		return nil, err
 	}
@@ -44,13 +49,16 @@ func (w *worker) stop(grace time.Duration) {
 	close(w.lines.quit)
 	w.stdin.Close()
 	w.group.stop(grace)
+	w.said.end()
 }
 
 // idle waits for work, and returns it; else why the worker can have none any more. A worker that is not asked has nothing to say.
 func (w *worker) idle(ctx context.Context, jobs <-chan *job) (*job, error) {
-	select {
-	case <-w.group.done: // outranks a job
+	select { // these outrank a job
+	case <-w.group.done:
 		return nil, w.ended()
+	case <-w.lines.next:
+		return nil, errUnasked
 	default:
 	}
 	select {
@@ -59,7 +67,7 @@ func (w *worker) idle(ctx context.Context, jobs <-chan *job) (*job, error) {
 	case <-w.group.done:
 		return nil, w.ended()
 	case <-w.lines.next:
-		return nil, errors.New("it wrote a line without being asked")
+		return nil, errUnasked
 	case <-w.lines.long:
 		return nil, errLong
 	case <-ctx.Done():
@@ -67,7 +75,10 @@ func (w *worker) idle(ctx context.Context, jobs <-chan *job) (*job, error) {
 	}
 }
 
-var errLong = errors.New("it wrote a line that is too long")
+var (
+	errLong    = errors.New("it wrote a line that is too long")
+	errUnasked = errors.New("it wrote a line without being asked")
+)
 
 func (w *worker) ended() error {
 	if w.group.err == nil {

@@ -247,6 +247,15 @@ func TestCloseEndsWorkers(t *testing.T) {
 	check(t, err, rpc.Unavailable, "server stopped before", rpc.ExecutedNo, false)
 }
 
+// A stack trace is long, and its last line the one that counts.
+func TestLastComplaintIsLogged(t *testing.T) {
+	_, log := serve(t, func(c *execrpc.Config) { c.Pool = 1 }, "say", "", strings.Repeat("somewhere\n", 100)+"at last the cause", "1")
+	eventually(t, log, "is replaced")
+	if !strings.Contains(log.String(), "at last the cause") {
+		t.Errorf("log without it:\n%s", log)
+	}
+}
+
 // What a worker writes to standard error must not fill the log.
 func TestComplaintsAreBounded(t *testing.T) {
 	u, log := serve(t, func(c *execrpc.Config) { c.Pool = 1 }, "say", "", strings.Repeat(strings.Repeat("x", 2000)+"\n", 10_000), "0")

@@ -20,6 +20,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -58,8 +59,11 @@ const (
 func (g *Gateway) Listen(ctx context.Context) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", g.cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("gateway: %s is taken, by another rabbitrpc or another program: choose another port, or 0 for any", g.cfg.Listen)
+	}
 	if err != nil {
-		return nil, err // which says the address
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	return netutil.LimitListener(l, g.cfg.MaxConnections), nil
 }
@@ -77,7 +81,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaders,
 		BaseContext:       func(net.Listener) context.Context { return calls },
-		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug), // of what strangers send
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelWarn), // such as too many open files
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
@@ -86,17 +90,19 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
+	defer func() { <-served }()
+	g.log.Info("draining", "limit", g.cfg.Drain)
 	limit, stop := context.WithTimeout(calls, g.cfg.Drain)
 	defer stop()
-	err := s.Shutdown(limit)
-	if err != nil {
+	if s.Shutdown(limit) != nil {
 		cancel()
 		last, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second) // for clients to be told
 		defer stop()
 		_ = s.Shutdown(last)
-		err = fmt.Errorf("drain: some calls were not answered within %v", g.cfg.Drain)
+		return errors.Join(fmt.Errorf("drain: some calls were not answered within %v", g.cfg.Drain), s.Close())
 	}
-	return errors.Join(err, s.Close())
+	g.log.Info("drained")
+	return nil
 }
 
 // ServeHTTP answers one request.

@@ -202,6 +202,7 @@ func TestRefused(t *testing.T) {
 		{"no host", nil, hosted(""), 403},
 		{"name that begins like this host", nil, hosted("localhost.evil.example"), 403},
 		{"localhost", nil, hosted("localhost:8080"), 200},
+		{"localhost in capitals", nil, hosted("LOCALHOST:8080"), 200},
 		{"IPv4", nil, hosted("127.0.0.1"), 200},
 		{"IPv6", nil, hosted("[::1]:8080"), 200},
 		{"IPv6 without a port", nil, hosted("[::1]"), 200},

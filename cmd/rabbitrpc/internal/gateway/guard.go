@@ -1,13 +1,12 @@
 package gateway
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net"
 	"net/http"
 	"strings"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/token"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -21,17 +20,10 @@ func (g *Gateway) admit(r *http.Request) *rpc.Error {
 		return refused(rpc.PermissionDenied, "web pages may not call: the request has an Origin or a Sec-Fetch-Site")
 	case g.token == "" && !g.cfg.Open && !config.IsLoopback(hostOf(r.Host)):
 		return refused(rpc.PermissionDenied, "the request is for a host that is not this one: use localhost or a loopback address")
-	case g.token != "" && !g.knows(r.Header.Get("Authorization")):
+	case g.token != "" && !token.Same(token.Of(r), g.token):
 		return refused(rpc.Unauthenticated, "the request needs an Authorization: Bearer with the gateway's token")
 	}
 	return nil
-}
-
-// knows compares in a time that tells nothing of the token, not even its length.
-func (g *Gateway) knows(authorization string) bool {
-	scheme, token, _ := strings.Cut(authorization, " ")
-	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(g.token))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
 // hostOf is the host of a Host header, which may have a port, or an IPv6 address in brackets without.

@@ -28,7 +28,7 @@ import (
 // service of the daemon.
 type Config struct {
 	// URL is where requests go, http or https. {service} and {method} in its path stand for what is called.
-	URL string `koanf:"url"`
+	URL config.URL `koanf:"url"`
 
 	// Names are the methods that it answers.
 	Names []string `koanf:"methods"`
@@ -66,7 +66,7 @@ func (c *Config) Check() error {
 	case d.MaxReply < 1 || d.MaxReply > maxReply:
 		return wrong("max_reply", "must be 1 to %d, got %d", maxReply, d.MaxReply)
 	}
-	return cmp.Or(checkURL(d.URL), config.CheckMethods(d.Names), checkHeaders(d.Headers))
+	return cmp.Or(checkURL(string(d.URL)), config.CheckMethods(d.Names), checkHeaders(d.Headers))
 }
 
 // Methods returns the names of the methods.

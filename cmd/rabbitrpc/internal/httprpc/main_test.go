@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/httprpc"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -40,7 +41,7 @@ func (l *logged) String() string {
 // upstream makes one for a URL, and closes it when t ends.
 func upstream(t *testing.T, url string, change func(*httprpc.Config)) (*httprpc.Upstream, *logged) {
 	t.Helper()
-	cfg := httprpc.Config{URL: url, Names: []string{"m"}}
+	cfg := httprpc.Config{URL: config.URL(url), Names: []string{"m"}}
 	if change != nil {
 		change(&cfg)
 	}

@@ -94,7 +94,7 @@ func identity(encoding string) bool { return encoding == "" || strings.EqualFold
 
 // request makes the request for a call.
 func (u *Upstream) request(ctx context.Context, r *rpc.Request) (*http.Request, error) {
-	target := strings.NewReplacer("{service}", url.PathEscape(r.Service), "{method}", pathOf(r.Method)).Replace(u.cfg.URL)
+	target := strings.NewReplacer("{service}", url.PathEscape(r.Service), "{method}", pathOf(r.Method)).Replace(string(u.cfg.URL))
 	body := r.Body
 	if slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, u.cfg.Verb) {
 		body = nil
