@@ -1,7 +1,7 @@
 # The race detector needs a C compiler; without one the tests still run.
 race := $(if $(shell command -v $${CC:-gcc}),-race)
 
-.PHONY: help build test test-long chaos chaos-cluster soak demo check vuln fmt clean install-broker install-postgres
+.PHONY: help build test test-long chaos chaos-cluster soak soak-daemon demo check vuln fmt clean install-broker install-postgres
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ chaos: build ## run the catalogue of faults, each point where a server can die, 
 soak: build ## break all at random for an hour
 	scripts/install rabbitmq-server postgresql
 	bin/rabbitrpc chaos run bank --duration 1h --callers 32
+
+soak-daemon: ## a daemon under load for half an hour, with a restart of its broker each minute
+	scripts/install rabbitmq-server
+	RABBITRPC_LONG=1 RABBITRPC_SOAK=30m go test -timeout 40m -v -run TestDaemonForLong ./cmd/rabbitrpc
 
 chaos-cluster: ## run the tests on clusters of three, as root: nodes are killed, frozen, cut off and restarted under load
 	scripts/install rabbitmq-server nftables iproute2

@@ -51,13 +51,13 @@ type served struct {
 	err  error // to read after done
 }
 
-func startServe(t *testing.T, config string) *served {
+func startServe(t *testing.T, broker, config string) *served {
 	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
 	p := &served{t: t, cmd: exec.Command(self, "serve", "--config", config), done: make(chan struct{})}
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RABBITRPC_") }) // of tests
-	p.cmd.Env = append(own, asCommand+"=yes", "RABBITMQ_URL="+testbroker.URL(t), "GORACE=atexit_sleep_ms=0")
+	p.cmd.Env = append(own, asCommand+"=yes", "RABBITMQ_URL="+broker, "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
 	must(t, p.cmd.Start())
 	go func() {
@@ -144,7 +144,7 @@ func TestServeUnderLoad(t *testing.T) {
 	var calls, errs atomic.Int64
 	var callers sync.WaitGroup
 	over := make(chan struct{})
-	old := startServe(t, path)
+	old := startServe(t, testbroker.URL(t), path)
 	for range 16 {
 		callers.Go(func() {
 			for {
@@ -165,7 +165,7 @@ func TestServeUnderLoad(t *testing.T) {
 		rounds = 50
 	}
 	for i := range rounds {
-		next := startServe(t, path)
+		next := startServe(t, testbroker.URL(t), path)
 		writeConfig(t, path, text, service, 9+i, drain)
 		next.signal(syscall.SIGHUP)
 		next.says(fmt.Sprintf(`"key":"services.serve-load.workers","from":"%d","to":"%d","when":"now"`, 8+i, 9+i))
@@ -193,7 +193,7 @@ func TestSecondSignal(t *testing.T) {
 	c := newCaller(t, service)
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	writeConfig(t, path, "log: {level: debug}\nservices: [{name: %s, kind: slow, drain: 1h}]", service)
-	p := startServe(t, path)
+	p := startServe(t, testbroker.URL(t), path)
 	ctx, cancel := context.WithCancel(t.Context())
 	var long sync.WaitGroup
 	long.Go(func() { _, _ = client.Call(ctx, c, wait(service), 60_000) })
