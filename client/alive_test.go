@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
+	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
 // What the broker loses without a word, a request or a reply, is sent again long before the deadline. It runs once.
@@ -104,4 +106,47 @@ func TestNobodyAfterUnheard(t *testing.T) {
 		time.AfterFunc(12*time.Second, func() { r.serve(r.broker.Connector("after"), twice) })
 		r.mustCall(21)
 	})
+}
+
+// A request that is lost on its way into the queue is sent again once the queue is seen to be empty; one that waits there is not.
+func TestQueuedUnheard(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		lose   bool
+		within time.Duration
+	}{
+		{"lost", true, 13 * time.Second},
+		{"waits", false, 31 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil, client.WithTimeout(time.Minute))
+				var runs atomic.Int32
+				busy := 30 * time.Second
+				if tt.lose {
+					busy = time.Second
+				}
+				r.serve(r.broker.Connector("server"), func(_ context.Context, n int) (int, error) {
+					runs.Add(1)
+					time.Sleep(busy)
+					return 2 * n, nil
+				}, server.WithWorkers(1))
+				var first sync.WaitGroup
+				first.Go(func() { r.mustCall(1) })
+				time.Sleep(time.Millisecond)
+				if tt.lose {
+					r.conn.Fail(conntest.RefusePublish(2)) // the first bounces
+				}
+				start := time.Now()
+				r.mustCall(21)
+				first.Wait()
+				if took := time.Since(start); took > tt.within+busy {
+					t.Errorf("it took %v, want %v at most", took, tt.within+busy)
+				}
+				if n := runs.Load(); n != 2 {
+					t.Errorf("the handler ran %d times, want once for each call", n)
+				}
+			})
+		})
+	}
 }

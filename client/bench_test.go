@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -21,7 +22,7 @@ func BenchmarkPending(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				c, _ := p.add(r)
-				c.begin(false)
+				c.begin(wire.Plain, false)
 				if !p.get(r.ID).reply(reply) {
 					b.Fatal("the reply was not taken")
 				}

@@ -198,7 +198,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 	if ctx.Err() != nil || c.life.Err() != nil {
 		return c.ended(ctx, false)
 	}
-	attempt := call.begin(a.Mode == wire.Direct && !a.Once)
+	attempt := call.begin(a.Mode, a.Once)
 	a.ReplyTo, a.Copy = l.replyTo, l.copy
 	deadline, _ := ctx.Deadline()
 	a.Timeout = time.Until(deadline)

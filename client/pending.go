@@ -50,7 +50,9 @@ type call struct {
 	others   int        // of these, the last that was of another call
 	attempt  int
 	answered bool
-	heard    time.Time // that a server has the present attempt, or when that began; zero if servers do not say so
+	mode     wire.Mode // of the present attempt
+	heard    time.Time // that a server has it, or when it began; zero if servers do not say so
+	gone     time.Time // since when it is in no queue, and no server has said that it has it; zero if that is not known
 }
 
 func newCall(r *rpc.Request) *call {
@@ -112,13 +114,13 @@ func (p *pending) get(id string) *call {
 	return p.calls[id]
 }
 
-// begin starts the next attempt: what ended the one before is of no more interest. If it is said to be, the servers are expected to
-// say that they have it.
-func (c *call) begin(said bool) (attempt int) {
+// begin starts the next attempt: what ended the one before is of no more interest. If the servers say that they have it, it may be
+// sent again when they do not.
+func (c *call) begin(mode wire.Mode, once bool) (attempt int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard = time.Time{}
-	if said {
+	c.mode, c.heard, c.gone = mode, time.Time{}, time.Time{}
+	if !once && (mode == wire.Direct || mode == wire.Queued) {
 		c.heard = time.Now()
 	}
 	c.attempt++

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -28,10 +29,10 @@ func TestOneCallPerID(t *testing.T) {
 func TestLateEnding(t *testing.T) {
 	c := newCall(&rpc.Request{ID: "1"})
 	for n := 1; n <= 5000; n++ {
-		c.begin(false)
+		c.begin(wire.Plain, false)
 		var wg sync.WaitGroup
 		wg.Go(func() { c.end(ending{attempt: n, reason: "late"}) })
-		c.begin(false)
+		c.begin(wire.Plain, false)
 		wg.Wait()
 		select {
 		case e := <-c.ends:
@@ -47,7 +48,7 @@ func TestLateEnding(t *testing.T) {
 
 func TestFirstReplyCounts(t *testing.T) {
 	c := newCall(&rpc.Request{ID: "1"})
-	c.begin(false)
+	c.begin(wire.Plain, false)
 	first, second := &conn.Message{}, &conn.Message{}
 	if !c.reply(first) || c.reply(second) {
 		t.Error("want the first reply and no other")
@@ -67,12 +68,12 @@ func TestLateRefusal(t *testing.T) {
 		return &conn.Message{Headers: map[string]any{"rpc-attempt": attempt, "rpc-code": "unavailable", "rpc-executed": executed}}
 	}
 	c := newCall(&rpc.Request{ID: "1"})
-	c.begin(false)
+	c.begin(wire.Plain, false)
 	if !c.reply(refusal(1, "no")) {
 		t.Error("the answer to the present attempt is refused")
 	}
 	<-c.replies
-	c.begin(false)
+	c.begin(wire.Plain, false)
 	for _, executed := range []string{"no", "unknown"} {
 		if c.reply(refusal(1, executed)) {
 			t.Errorf("a no to the attempt before, executed %s, is taken for the answer", executed)
@@ -101,7 +102,7 @@ func TestLateReplyToAnotherCall(t *testing.T) {
 	} {
 		for attempt := int64(1); attempt <= int64(n)+1; attempt++ {
 			call, _ := p.add(&rpc.Request{ID: "1", Body: []byte(c.body)})
-			call.begin(false)
+			call.begin(wire.Plain, false)
 			if got, want := call.reply(reply(attempt)), slices.Contains(c.own, attempt); got != want {
 				t.Errorf("call %d: the reply to attempt %d is taken: %v, want %v", n+1, attempt, got, want)
 			}

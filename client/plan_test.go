@@ -100,9 +100,9 @@ func (w *world) happen(t *rapid.T, p *plan, s step) event {
 	case "ambiguous":
 		w.executed = true // maybe
 		w.sent++
-		kinds := []kind{lost, unsure, full, buried}
+		kinds := []kind{lost, unsure, full, buried, unheard}
 		if s.mode == wire.Direct {
-			kinds = append(kinds, bounced, unheard)
+			kinds = append(kinds, bounced)
 		} else {
 			kinds = append(kinds, expired)
 		}

@@ -63,7 +63,7 @@ func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
 		ReplyTo:    m.ReplyTo,
 		Timeout:    src.Timeout,
 		Persistent: m.Persistent,
-		Waits:      m.Expiration == "0" && !src.Plain && KindOfReplyTo(m.ReplyTo) == ReplyServer,
+		Waits:      !m.Persistent && !src.Plain && KindOfReplyTo(m.ReplyTo) == ReplyServer,
 	}
 	if n := AttemptOf(m); 1 <= n && n <= maxAttempt { // before all checks: who fails one is to know which attempt it was
 		c.Attempt = n

@@ -36,7 +36,7 @@ func TestRequestEncodeDecode(t *testing.T) {
 			src := source()
 			src.Plain = mode == wire.Plain
 			want := call()
-			want.Waits = mode == wire.Direct
+			want.Waits = mode != wire.Plain
 			got, err := wire.DecodeRequest(wire.EncodeRequest(request(), attempt(mode)), src)
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v, %v, want %+v", got, err, want)
@@ -537,7 +537,7 @@ func FuzzRequestEncodeDecode(f *testing.F) {
 		}
 		src := source()
 		src.Service = service
-		want := &wire.Call{Request: *r, ReplyTo: a.ReplyTo, Timeout: a.Timeout, Waits: a.Mode == wire.Direct}
+		want := &wire.Call{Request: *r, ReplyTo: a.ReplyTo, Timeout: a.Timeout, Waits: true}
 		if got, err := wire.DecodeRequest(m, src); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
