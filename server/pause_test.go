@@ -125,6 +125,9 @@ func TestOverdue(t *testing.T) {
 func TestOverdueAnswerIsConfirmed(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+			if confirmed == nil {
+				return p.Publish(m, nil)
+			}
 			return p.Publish(m, func(ok bool) { time.AfterFunc(5*time.Second, func() { confirmed(ok) }) })
 		}}
 		r.start(c, func(context.Context, int) (int, error) { time.Sleep(12 * time.Second); return 0, nil })
@@ -249,4 +252,37 @@ func TestTwoServices(t *testing.T) {
 			t.Errorf("run: %v", err)
 		}
 	})
+}
+
+// Whoever calls hears every two seconds that its request runs, unless it is a call that waits on disk, or one of a plain queue.
+func TestSaysThatRequestRuns(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		edit func(*conn.Message)
+		want int
+	}{
+		{"queued", func(*conn.Message) {}, 4},
+		{"direct", func(m *conn.Message) { m.Expiration = "0" }, 4},
+		{"durable", func(m *conn.Message) { m.Persistent = true }, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.start(r.conn, func(context.Context, int) (int, error) { time.Sleep(9 * time.Second); return 0, nil })
+				m := r.request("1", tt.edit)
+				r.send(m)
+				time.Sleep(9 * time.Second)
+				r.reply()
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if n := len(r.running); n != tt.want {
+					t.Errorf("it was said %d times, want %d", n, tt.want)
+				}
+				for _, said := range r.running {
+					if said.CorrelationID != m.CorrelationID || wire.AttemptOf(said) != 1 {
+						t.Errorf("got %+v, want it of attempt 1 of %s", said, m.CorrelationID)
+					}
+				}
+			})
+		})
+	}
 }

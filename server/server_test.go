@@ -153,8 +153,9 @@ type caller struct {
 	replyTo   string
 	ids       int
 
-	mu  sync.Mutex // guards got
-	got []*conn.Message
+	mu      sync.Mutex      // guards got
+	running []*conn.Message // what says that requests run
+	got     []*conn.Message
 }
 
 func newCaller(t *testing.T, b *conntest.Broker) *caller {
@@ -187,6 +188,10 @@ func (c *caller) listen(q conn.Queue) string {
 	_, err = s.Consume(ctx, conn.Consume{Queue: info.Name, NoAck: true}, func(d *conn.Delivery) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if wire.SaysRunning(&d.Message) {
+			c.running = append(c.running, &d.Message)
+			return
+		}
 		c.got = append(c.got, &d.Message)
 	})
 	if err != nil {

@@ -63,16 +63,27 @@ func (w *watch) next() time.Duration {
 
 func (w *watch) look() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case w.job == nil || w.told != nil: // it has ended at this moment
-	case time.Until(w.deadline)+overdueAfter <= 0:
+	ctx, j, call := w.ctx, w.job, w.call
+	if j == nil || w.told != nil { // it has ended at this moment
+		w.mu.Unlock()
+		return
+	}
+	overdue := time.Until(w.deadline)+overdueAfter <= 0
+	if overdue {
 		w.told = make(chan struct{})
-		go w.tell(w.ctx, w.job, w.call, w.told)
-	default:
-		m := wire.EncodeRunning(w.call, w.server.opts.name)
-		m.UserID = w.server.opts.user
-		_ = w.job.publisher.Publish(m, nil) // there will be another, or the session is over
+	}
+	told := w.told
+	w.mu.Unlock()
+	if overdue {
+		w.tell(ctx, j, call, told)
+		return
+	}
+	m := wire.EncodeRunning(call, w.server.opts.name)
+	m.UserID = w.server.opts.user
+	_ = j.publisher.Publish(m, nil) // there will be another, or the session is over
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.job == j {
 		w.timer.Reset(w.next())
 	}
 }
