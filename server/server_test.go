@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
+	"github.com/rabbitrpc/rabbitrpc/internal/testlog"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
@@ -83,22 +83,7 @@ func inBubble(t *testing.T, f func(t *testing.T, r *rig)) {
 }
 
 // logged is all that a server said, as text.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logged = testlog.Log
 
 // process is a server that runs.
 type process struct {

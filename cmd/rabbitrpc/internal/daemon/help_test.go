@@ -1,13 +1,11 @@
 package daemon_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,6 +16,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/daemon"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+	"github.com/rabbitrpc/rabbitrpc/internal/testlog"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -212,19 +211,4 @@ func call(t *testing.T, c *client.Client, service, method, id string) (string, b
 	return string(reply.Body), reply.Replayed, nil
 }
 
-type logs struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+type logs = testlog.Log

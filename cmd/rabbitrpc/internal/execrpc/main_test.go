@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/execrpc"
+	"github.com/rabbitrpc/rabbitrpc/internal/testlog"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -167,22 +167,7 @@ func work([]string) int {
 }
 
 // logged is a log to look at.
-type logged struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type logged = testlog.Log
 
 // serve starts an upstream with one of the programs, and closes it when t ends.
 func serve(t *testing.T, change func(*execrpc.Config), program string, args ...string) (*execrpc.Upstream, *logged) {

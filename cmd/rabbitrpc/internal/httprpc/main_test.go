@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,28 +14,14 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/httprpc"
+	"github.com/rabbitrpc/rabbitrpc/internal/testlog"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // logged is a log to look at.
-type logged struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type logged = testlog.Log
 
 // upstream makes one for a URL, and closes it when t ends.
 func upstream(t *testing.T, url string, change func(*httprpc.Config)) (*httprpc.Upstream, *logged) {

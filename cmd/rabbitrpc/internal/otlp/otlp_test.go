@@ -1,7 +1,6 @@
 package otlp_test
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,27 +18,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/otlp"
+	"github.com/rabbitrpc/rabbitrpc/internal/testlog"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/telemetry/tracing"
 )
 
 // logs is what was logged.
-type logs struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+type logs struct{ testlog.Log }
 
 func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
