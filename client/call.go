@@ -199,7 +199,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 		return c.ended(ctx, false)
 	}
 	attempt := call.begin(a.Mode, a.Once)
-	a.ReplyTo, a.Copy = l.replyTo, l.copy
+	a.ReplyTo = l.replyTo
 	deadline, _ := ctx.Deadline()
 	a.Timeout = time.Until(deadline)
 	var confirmed func(bool)
@@ -221,7 +221,8 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 		return end.event(a.Mode)
 	case <-l.session.Done():
 		err := l.session.Err()
-		if l.last(place) && errors.Is(err, conn.ErrRefused) && wire.Denies(call.req.Service, err.Error()) {
+		if refused := errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrNotFound); refused && l.last(place) &&
+			wire.Denies(call.req.Service, err.Error()) {
 			return event{kind: forbidden, cause: err}
 		}
 		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}

@@ -139,6 +139,9 @@ func (c *call) reply(m *conn.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	attempt := wire.AttemptOf(m)
+	if c.mode == wire.Plain {
+		attempt = wire.AttemptOfAny(m)
+	}
 	earlier := attempt > 0 && (attempt < c.attempt || attempt <= c.before)
 	if c.answered || earlier && (attempt <= c.others || wire.Refuses(m)) {
 		return false
