@@ -186,7 +186,7 @@ func (c *cast) parks(t *testing.T) {
 func (c *cast) declaringServer(t *testing.T) {
 	c.must(c.provision(""))
 	admin := testbroker.Node(t)
-	c.must(admin.DeleteExchange(t.Context(), wire.Exchange(limited)))
+	c.must(admin.DeleteExchange(t.Context(), wire.DiscoveryExchange))
 	alone := c.serve("alone")
 	if err := c.call(c.open("web"), patience); !alone.ready || err != nil || c.hidden(alone) {
 		t.Errorf("ready %v, call: %v; or it is hidden", alone.ready, err)

@@ -345,7 +345,7 @@ func TestDecodeBounce(t *testing.T) {
 func headersFrom(data []byte) map[string]any {
 	names := []string{
 		"rpc-version", "rpc-timeout-ms", "rpc-attempt", "CC", "x-first-death-reason", "a", "tenant",
-		"rpc-code", "rpc-message", "rpc-details", "rpc-executed", "rpc-retry-after-ms", "rpc-replayed", "rpc-server", "\x00",
+		"rpc-code", "rpc-message", "rpc-details", "rpc-executed", "rpc-retry-after-ms", "rpc-replayed", "\x00",
 	}
 	headers := make(map[string]any)
 	for len(data) >= 3 {

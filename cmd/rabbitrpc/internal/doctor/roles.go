@@ -48,6 +48,10 @@ func (v *visit) configure(queue string) right {
 	return right{name: "configure " + queue, ask: func(ctx context.Context) error { return v.probe.MayConfigureQueue(ctx, queue) }}
 }
 
+func (v *visit) configureExchange(name string) right {
+	return right{name: "configure " + name, ask: func(ctx context.Context) error { return v.probe.MayConfigureExchange(ctx, name) }}
+}
+
 func (v *visit) consume(queue string) right {
 	return right{name: "read " + queue, ask: func(ctx context.Context) error { return v.probe.MayConsume(ctx, queue) }}
 }
@@ -67,7 +71,7 @@ func (v *visit) needs(r Role, s conn.Session, service string) []right {
 		return []right{v.consume(t.Queue.Name), answer}
 	}
 	return []right{
-		{name: "configure " + t.Exchange.Name, ask: func(ctx context.Context) error { return v.probe.MayConfigureExchange(ctx, t.Exchange.Name) }},
+		v.configureExchange(wire.DiscoveryExchange), v.configureExchange(t.Exchange.Name),
 		v.configure(t.Queue.Name), v.configure(t.Parked.Name), v.consume(t.Queue.Name), answer, v.bind(t.Queue.Name, t.Exchange.Name, ""),
 	}
 }
