@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
+	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
 // While the leader of a quorum queue does not answer, RabbitMQ says after a quarter of a second that the queue has no
@@ -63,6 +65,73 @@ func TestNewLeaderWithoutConsumers(t *testing.T) {
 		})
 		r.mustCall(21)
 	})
+}
+
+// A new leader of a quorum queue may for a moment not be seen to have consumers. That servers who were there until then are gone
+// is believed when it is seen for a while; all callers look together.
+func TestConsumersUnseen(t *testing.T) {
+	const callers = 20
+	for _, tt := range []struct {
+		name    string
+		unseen  time.Duration // how long there seem to be no consumers
+		opts    []client.CallOption
+		code    rpc.Code
+		atLeast time.Duration // that a call goes on
+		atMost  time.Duration
+	}{
+		{name: "for one look", unseen: 5 * time.Millisecond, code: rpc.OK, atLeast: 25 * time.Millisecond, atMost: 130 * time.Millisecond},
+		{name: "for 100ms", unseen: 100 * time.Millisecond, code: rpc.OK, atLeast: 100 * time.Millisecond, atMost: 230 * time.Millisecond},
+		{name: "for ever", unseen: time.Hour, code: rpc.Unavailable, atLeast: 100 * time.Millisecond, atMost: 230 * time.Millisecond},
+		{name: "for ever, fail fast", unseen: time.Hour, opts: []client.CallOption{client.FailFast()}, code: rpc.Unavailable, atMost: 5 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var died atomic.Pointer[time.Time]
+				var looks atomic.Int32
+				r := newRig(t, func(c conn.Connector) conn.Connector {
+					return &blind{Connector: c, lies: func() bool {
+						looks.Add(1)
+						time.Sleep(time.Millisecond)
+						at := died.Load()
+						return at != nil && time.Since(*at) < tt.unseen
+					}}
+				})
+				dead := r.broker.Connector("dies")
+				r.serve(&hooked{Connector: dead, before: sleepAfterFirst(time.Minute)}, slow(500*time.Millisecond), server.WithWorkers(2*callers))
+				r.mustCall(1)
+				var calls sync.WaitGroup
+				call := func(start time.Time, executed rpc.Execution) {
+					_, err := r.call(t.Context(), 21, tt.opts...)
+					if tt.code != rpc.OK {
+						check(t, err, tt.code, executed, client.ErrNoServer)
+					} else if err != nil {
+						t.Error(err)
+					}
+					if d := time.Since(start); d < tt.atLeast || d > tt.atMost {
+						t.Errorf("it took %v, want %v to %v", d, tt.atLeast, tt.atMost)
+					}
+				}
+				death := time.Now().Add(300 * time.Millisecond)
+				for range callers {
+					calls.Go(func() { call(death, rpc.ExecutedUnknown) })
+				}
+				synctest.Wait()
+				r.serve(r.broker.Connector("lives"), twice, server.WithWorkers(2*callers))
+				time.Sleep(time.Until(death))
+				looks.Store(0)
+				died.Store(&death)
+				dead.Lose() // the requests come back
+				time.Sleep(2 * time.Millisecond)
+				for range callers { // these have never been with a server
+					calls.Go(func() { call(death, rpc.ExecutedNo) })
+				}
+				calls.Wait()
+				if n := looks.Load(); n > 6 {
+					t.Errorf("%d looks, want at most 6: one for all every 50ms", n)
+				}
+			})
+		})
+	}
 }
 
 // A blind connector sees no consumers while it lies.
