@@ -67,34 +67,67 @@ func TestNewLeaderWithoutConsumers(t *testing.T) {
 	})
 }
 
-// A new leader of a quorum queue may for a moment not be seen to have consumers. That servers who were there until then are gone
-// is believed when it is seen for a while; all callers look together.
-func TestConsumersUnseen(t *testing.T) {
+// For about as long as a quorum queue has no leader, RabbitMQ says at once that it has no consumers. What is published then waits for
+// the next leader.
+func TestNoLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var leader atomic.Pointer[chan struct{}] // closed when there is one
+		leaderless := func() bool {
+			select {
+			case <-*leader.Load():
+				return false
+			default:
+				return true
+			}
+		}
+		there := make(chan struct{})
+		close(there)
+		leader.Store(&there)
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			return &blind{lies: leaderless, Connector: &hooked{Connector: c,
+				publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+					<-*leader.Load()
+					return p.Publish(m, confirmed)
+				}}}
+		})
+		r.serve(r.broker.Connector("server"), slow(3*time.Second), server.WithWorkers(1))
+		var calls sync.WaitGroup
+		calls.Go(func() { r.mustCall(1) })
+		synctest.Wait()
+		calls.Go(func() { r.mustCall(2) }) // bounces: the service is busy
+		time.Sleep(2 * time.Second)        // one call a second looks whether there is room again
+
+		next := make(chan struct{})
+		leader.Store(&next)
+		time.AfterFunc(500*time.Millisecond, func() { close(next) })
+		for range 10 {
+			calls.Go(func() { r.mustCall(3, client.WithTimeout(time.Minute)) })
+		}
+		calls.Wait()
+	})
+}
+
+// Servers who were there a moment ago are gone when that is seen for a while, by all callers together.
+func TestServersBackSoon(t *testing.T) {
 	const callers = 20
 	for _, tt := range []struct {
 		name    string
-		unseen  time.Duration // how long there seem to be no consumers
+		back    time.Duration // after they were gone
 		opts    []client.CallOption
 		code    rpc.Code
 		atLeast time.Duration // that a call goes on
 		atMost  time.Duration
 	}{
-		{name: "for one look", unseen: 5 * time.Millisecond, code: rpc.OK, atLeast: 25 * time.Millisecond, atMost: 130 * time.Millisecond},
-		{name: "for 100ms", unseen: 100 * time.Millisecond, code: rpc.OK, atLeast: 100 * time.Millisecond, atMost: 230 * time.Millisecond},
-		{name: "for ever", unseen: time.Hour, code: rpc.Unavailable, atLeast: 100 * time.Millisecond, atMost: 230 * time.Millisecond},
-		{name: "for ever, fail fast", unseen: time.Hour, opts: []client.CallOption{client.FailFast()}, code: rpc.Unavailable, atMost: 5 * time.Millisecond},
+		{name: "after one look", back: 5 * time.Millisecond, code: rpc.OK, atLeast: 25 * time.Millisecond, atMost: 130 * time.Millisecond},
+		{name: "after 100ms", back: 100 * time.Millisecond, code: rpc.OK, atLeast: 100 * time.Millisecond, atMost: 230 * time.Millisecond},
+		{name: "too late", back: time.Second, code: rpc.Unavailable, atLeast: 100 * time.Millisecond, atMost: 230 * time.Millisecond},
+		{name: "fail fast", back: time.Second, opts: []client.CallOption{client.FailFast()}, code: rpc.Unavailable, atMost: 5 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var died atomic.Pointer[time.Time]
 				var looks atomic.Int32
 				r := newRig(t, func(c conn.Connector) conn.Connector {
-					return &blind{Connector: c, lies: func() bool {
-						looks.Add(1)
-						time.Sleep(time.Millisecond)
-						at := died.Load()
-						return at != nil && time.Since(*at) < tt.unseen
-					}}
+					return &hooked{Connector: c, inspect: func() { looks.Add(1); time.Sleep(time.Millisecond) }}
 				})
 				dead := r.broker.Connector("dies")
 				r.serve(&hooked{Connector: dead, before: sleepAfterFirst(time.Minute)}, slow(500*time.Millisecond), server.WithWorkers(2*callers))
@@ -115,13 +148,11 @@ func TestConsumersUnseen(t *testing.T) {
 				for range callers {
 					calls.Go(func() { call(death, rpc.ExecutedUnknown) })
 				}
-				synctest.Wait()
-				r.serve(r.broker.Connector("lives"), twice, server.WithWorkers(2*callers))
 				time.Sleep(time.Until(death))
 				looks.Store(0)
-				died.Store(&death)
 				dead.Lose() // the requests come back
-				time.Sleep(2 * time.Millisecond)
+				time.AfterFunc(tt.back, func() { r.serve(r.broker.Connector("lives"), twice, server.WithWorkers(2*callers)) })
+				time.Sleep(3 * time.Millisecond)
 				for range callers { // these have never been with a server
 					calls.Go(func() { call(death, rpc.ExecutedNo) })
 				}
@@ -129,12 +160,13 @@ func TestConsumersUnseen(t *testing.T) {
 				if n := looks.Load(); n > 6 {
 					t.Errorf("%d looks, want at most 6: one for all every 50ms", n)
 				}
+				time.Sleep(time.Second)
 			})
 		})
 	}
 }
 
-// A blind connector sees no consumers while it lies.
+// A blind connector sees no consumers and no messages while it lies.
 type blind struct {
 	conn.Connector
 	lies func() bool
@@ -153,7 +185,7 @@ func (b *blind) Session(ctx context.Context) (conn.Session, error) {
 func (s blindSession) InspectQueue(ctx context.Context, name string) (conn.QueueInfo, error) {
 	q, err := s.Session.InspectQueue(ctx, name)
 	if s.b.lies() {
-		q.Consumers = 0
+		q.Consumers, q.Messages = 0, 0
 	}
 	return q, err
 }

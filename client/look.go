@@ -65,6 +65,8 @@ func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string
 		return unknown, err
 	case info.Consumers == 0 && time.Since(start) >= leaderTimeout:
 		return unknown, nil
+	case info.Consumers == 0 && info.Messages == 0 && c.opts.queue == "" && c.services.served(svc):
+		return c.ping(ctx, l, svc, name) // so it says of a queue without a leader, too: a ping waits for the next one
 	case info.Consumers == 0:
 		return absent, nil
 	}
@@ -100,7 +102,7 @@ func (c *Client) listen(ctx context.Context, l *link, svc *service, name string,
 }
 
 // ping asks whoever serves the service to answer at once. If it comes back nobody is there, or nobody has room: that cannot
-// be told apart without a look.
+// be told apart without a look. If nothing comes back its queue may have no leader.
 func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (presence, error) {
 	switch e := c.exchangePing(ctx, l, name, wire.Direct, pingTimeout); e.kind {
 	case replied, failed, full: // a server that does not know pings is one; who is at a full queue, a request will tell
@@ -112,6 +114,8 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 		return unknown, e.cause
 	case lost, unsent, unsure, blocked:
 		return unknown, e.cause
+	case over:
+		return unknown, nil
 	}
 	return absent, nil
 }

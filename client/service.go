@@ -148,12 +148,11 @@ func (s *services) silence(svc *service, durable bool) time.Duration {
 // believed at once: the broker says so too while a quorum queue goes from one leader to the next.
 func (s *services) learn(svc *service, queue string, p presence) {
 	s.mu.Lock()
-	served := svc.state == present || svc.state == busy
 	if p == present && svc.state == busy { // that somebody is there does not show that there is room
 		s.mu.Unlock()
 		return
 	}
-	if p == absent && served {
+	if p == absent && svc.served() {
 		svc.expect(absentGrace)
 	}
 	s.set(svc, queue, p)
@@ -200,6 +199,15 @@ func (s *services) reason(svc *service) error {
 	defer s.mu.Unlock()
 	return svc.denial
 }
+
+// served reports whether somebody was there when the client last heard of a service.
+func (s *services) served(svc *service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return svc.served()
+}
+
+func (svc *service) served() bool { return svc.state == present || svc.state == busy }
 
 // returning reports whether a service that nobody serves is expected back.
 func (s *services) returning(svc *service) bool {
