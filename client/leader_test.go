@@ -70,41 +70,47 @@ func TestNewLeaderWithoutConsumers(t *testing.T) {
 // For about as long as a quorum queue has no leader, RabbitMQ says at once that it has no consumers. What is published then waits for
 // the next leader.
 func TestNoLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var leader atomic.Pointer[chan struct{}] // closed when there is one
-		leaderless := func() bool {
-			select {
-			case <-*leader.Load():
-				return false
-			default:
-				return true
-			}
-		}
-		there := make(chan struct{})
-		close(there)
-		leader.Store(&there)
-		r := newRig(t, func(c conn.Connector) conn.Connector {
-			return &blind{lies: leaderless, Connector: &hooked{Connector: c,
-				publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
-					<-*leader.Load()
-					return p.Publish(m, confirmed)
-				}}}
-		})
-		r.serve(r.broker.Connector("server"), slow(3*time.Second), server.WithWorkers(1))
-		var calls sync.WaitGroup
-		calls.Go(func() { r.mustCall(1) })
-		synctest.Wait()
-		calls.Go(func() { r.mustCall(2) }) // bounces: the service is busy
-		time.Sleep(2 * time.Second)        // one call a second looks whether there is room again
+	for _, tt := range []struct {
+		name string
+		next time.Duration // leader
+	}{
+		{"for long", 500 * time.Millisecond},
+		{"longer than a ping waits", 3 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var until atomic.Int64 // there is no leader; nanoseconds
+				left := func() time.Duration { return time.Until(time.Unix(0, until.Load())) }
+				r := newRig(t, func(c conn.Connector) conn.Connector {
+					return &blind{lies: func() bool { return left() > 0 }, Connector: &hooked{Connector: c,
+						publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+							if left() <= 0 {
+								return p.Publish(m, confirmed)
+							}
+							time.AfterFunc(left(), func() { p.Publish(m, confirmed) })
+							return nil
+						}}}
+				}, client.WithTimeout(time.Minute))
+				r.serve(r.broker.Connector("server"), func(_ context.Context, n int) (int, error) {
+					if n == 1 {
+						time.Sleep(10 * time.Second)
+					}
+					return 2 * n, nil
+				}, server.WithWorkers(1))
+				var calls sync.WaitGroup
+				calls.Go(func() { r.mustCall(1) })
+				synctest.Wait()
+				calls.Go(func() { r.mustCall(2) }) // bounces: the service is busy
+				time.Sleep(2 * time.Second)        // one call a second looks whether there is room again
 
-		next := make(chan struct{})
-		leader.Store(&next)
-		time.AfterFunc(500*time.Millisecond, func() { close(next) })
-		for range 10 {
-			calls.Go(func() { r.mustCall(3, client.WithTimeout(time.Minute)) })
-		}
-		calls.Wait()
-	})
+				until.Store(time.Now().Add(tt.next).UnixNano())
+				for range 10 {
+					calls.Go(func() { r.mustCall(3) })
+				}
+				calls.Wait()
+			})
+		})
+	}
 }
 
 // Servers who were there a moment ago are gone when that is seen for a while, by all callers together.
