@@ -31,8 +31,9 @@ type plan struct {
 	servers   int
 	workers   int
 	slowStore bool
-	refuses   int // of a hundred attempts, by the handler
-	inFlight  int // calls of one client
+	refuses   int  // of a hundred attempts, by the handler
+	lenient   bool // what comes back is not refused again
+	inFlight  int  // calls of one client
 	callers   [][]*ask
 	faults    []fault
 }
@@ -169,7 +170,7 @@ func (p *plan) flood(random *rand.Rand) {
 
 // comeBack makes it a world in which servers refuse requests, and get them again.
 func (p *plan) comeBack() {
-	p.refuses = 50
+	p.refuses, p.lenient = 50, true
 	for _, c := range p.callers {
 		for _, a := range c {
 			a.durable, a.once, a.noRetry = true, false, !a.patient
