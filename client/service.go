@@ -28,7 +28,7 @@ func (p presence) String() string {
 const (
 	maxServices = 1024                   // that a client remembers
 	absentFor   = 50 * time.Millisecond  // that it takes nobody's being there for granted
-	absentGrace = 150 * time.Millisecond // that servers who were there a moment ago may not be seen: by then they are gone
+	absentGrace = 150 * time.Millisecond // that servers who were there a moment ago may stay unseen, before they are taken for gone
 	busyFor     = time.Second            // that calls to busy servers wait in their queue, without trying them directly
 	deniedFor   = 5 * time.Second        // that it does not try again: each refusal costs all calls their session
 	leaderGone  = time.Second            // after which a request that bounces may have waited for a new leader of a quorum queue
