@@ -24,16 +24,21 @@ const cancelTimeout = 5 * time.Second
 
 // A job is a request on its way to a worker, with the session it must be answered in.
 type job struct {
-	delivery  *conn.Delivery
-	session   conn.Session
-	publisher conn.Publisher
-	source    *wire.Source
-	received  time.Time
-	keep      bool            // it could not be parked: the broker is to keep it
-	stop      <-chan struct{} // closed when handlers are to stop
-	waited    time.Duration   // for a worker
-	executed  atomic.Bool     // a handler was called
-	handled   atomic.Int64    // nanoseconds in it, if a hook wants to know
+	outlet
+	delivery *conn.Delivery
+	source   *wire.Source
+	received time.Time
+	keep     bool            // it could not be parked: the broker is to keep it
+	stop     <-chan struct{} // closed when handlers are to stop
+	waited   time.Duration   // for a worker
+	executed atomic.Bool     // a handler was called
+	handled  atomic.Int64    // nanoseconds in it, if a hook wants to know
+
+	// Once it is answered:
+
+	ctx      context.Context // for what is logged
+	deadline time.Time
+	answer   *conn.Message // what the broker has not confirmed yet; guarded by unconfirmed.mu
 }
 
 type jobKey struct{}
@@ -101,10 +106,16 @@ func giveBack(jobs <-chan *job) {
 	}
 }
 
-// drain waits for the workers, up to the limit.
+// drain waits for the workers, and the acknowledgements of what they have answered, up to the limit.
 func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 	ended := make(chan struct{})
-	go func() { workers.Wait(); close(ended) }()
+	last := s.outlets.get()
+	go func() {
+		defer close(ended)
+		workers.Wait()
+		last.unconfirmed.drain()
+		s.resending.Wait()
+	}()
 	limit := time.NewTimer(s.opts.drain)
 	defer limit.Stop()
 	select {
@@ -112,7 +123,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 		return nil
 	case <-limit.C:
 	}
-	late := s.answering.Load()
+	late := s.answering.Load() + last.unconfirmed.unacknowledged()
 	stop()
 	limit.Reset(time.Second) // for those that respect their context
 	select {
@@ -127,8 +138,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 
 // serve goes from session to session until ctx ends or there is an error for good.
 func (s *Server) serve(ctx context.Context, jobs chan *job) error {
-	var last conn.Session        // where refused, the same is tried again
-	var publisher conn.Publisher // of last: there is no closing one, so that each session gets one only
+	var last outlet // where refused, the same is tried again: there is no closing a publisher, so that each session gets one only
 	for {
 		session, err := s.conn.Session(ctx)
 		if ctx.Err() != nil {
@@ -137,14 +147,11 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		if err != nil {
 			return err // the connector is closed
 		}
-		if session != last {
-			if publisher, err = session.OpenPublisher(ctx, s.onReturn); err == nil {
-				last = session
-				s.outlets.set(outlet{session, publisher})
-			}
+		if session != last.session {
+			last, err = s.openOutlet(ctx, session, last)
 		}
 		if err == nil {
-			err = s.serveSession(ctx, session, publisher, jobs)
+			err = s.serveSession(ctx, last, jobs)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -165,6 +172,22 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 	}
 }
 
+// openOutlet opens the outlet of a session that follows that of last.
+func (s *Server) openOutlet(ctx context.Context, session conn.Session, last outlet) (outlet, error) {
+	publisher, err := session.OpenPublisher(ctx, s.onReturn)
+	if err != nil {
+		return last, err
+	}
+	o := outlet{session, publisher, newUnconfirmed(session, s.acknowledge)}
+	s.outlets.set(o)
+	if last.session != nil {
+		if lost := last.unconfirmed.close(); len(lost) > 0 {
+			s.resending.Go(func() { s.resend(lost) }) // there may be an alarm
+		}
+	}
+	return o, nil
+}
+
 // takenAway reports whether a session has ended for something that the broker took from it, and not with its connection.
 func takenAway(err error) bool {
 	return errors.Is(err, conn.ErrCancelled) || errors.Is(err, conn.ErrPrecondition) || errors.Is(err, conn.ErrRefused) ||
@@ -172,7 +195,8 @@ func takenAway(err error) bool {
 }
 
 // serveSession serves in one session until that, or ctx, ends.
-func (s *Server) serveSession(ctx context.Context, session conn.Session, publisher conn.Publisher, jobs chan *job) error {
+func (s *Server) serveSession(ctx context.Context, o outlet, jobs chan *job) error {
+	session := o.session
 	refused, err := s.declare(ctx, session)
 	if err != nil {
 		return err
@@ -197,7 +221,7 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 		if paused {
 			s.enter(Paused, nil)
 		} else {
-			consumers, err = s.consume(ctx, session, publisher, sources, jobs)
+			consumers, err = s.consume(ctx, o, sources, jobs)
 			if err = undeclared(err, refused); err == nil {
 				s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
 				s.enter(Serving, nil)
@@ -222,18 +246,17 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 }
 
 // consume starts a consumer for each source. With an error it returns those that were started.
-func (s *Server) consume(ctx context.Context, session conn.Session, publisher conn.Publisher,
-	sources map[string]*wire.Source, jobs chan *job) (consumers []conn.Consumer, err error) {
+func (s *Server) consume(ctx context.Context, o outlet, sources map[string]*wire.Source, jobs chan *job) (consumers []conn.Consumer, err error) {
 	for queue, source := range sources {
-		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
+		c, err := o.session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
 			select {
-			case jobs <- &job{delivery: d, session: session, publisher: publisher, source: source, received: time.Now()}:
+			case jobs <- &job{outlet: o, delivery: d, source: source, received: time.Now()}:
 				select {
 				case <-s.last: // the consumer was slow to end, and no worker is left
 					giveBack(jobs)
 				default:
 				}
-			case <-session.Done():
+			case <-o.session.Done():
 			}
 		})
 		if err != nil {

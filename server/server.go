@@ -61,8 +61,8 @@ type Server struct {
 	struck   int           // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64 // requests that workers are at
-	waits     sync.Pool    // of *confirmWait
-	watches   sync.Pool    // of *watch
+	resending sync.WaitGroup
+	watches   sync.Pool // of *watch
 
 	parkedReturned atomic.Int64 // requests that did not get into the parked queue
 
@@ -125,7 +125,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		last:     make(chan struct{}),
 		state:    State{Since: time.Now()},
 	}
-	s.waits.New, s.watches.New = newConfirmWait, s.newWatch
+	s.watches.New = s.newWatch
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor
 	if o.tenant > 0 {
