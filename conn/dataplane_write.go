@@ -81,11 +81,25 @@ func (o *outbox) flush() error {
 		return o.fail()
 	}
 	if o.writing = o.pending(); o.writing {
-		o.running.Add(1)
-		go o.drain()
+		o.start()
 	}
 	o.mu.Unlock()
 	return nil
+}
+
+// flushSoon has what was queued written, with what others queue meanwhile, and unlocks the outbox. It never waits.
+func (o *outbox) flushSoon() {
+	o.count++
+	if !o.writing {
+		o.writing = true
+		o.start()
+	}
+	o.mu.Unlock()
+}
+
+func (o *outbox) start() {
+	o.running.Add(1)
+	go o.drain()
 }
 
 func (o *outbox) pending() bool { return len(o.queued) > 0 || len(o.acks) > 0 }
