@@ -65,13 +65,13 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 		return wire.EncodeReply(call, &rpc.Reply{ContentType: rpc.ContentTypeText, Server: s.opts.name})
 	}
 	call.Redelivered = j.delivery.Redelivered
-	ctx, cancel := context.WithDeadline(withJob(ctx, j), deadline)
-	defer cancel()
+	running := j.begin(ctx, deadline)
+	defer running.end()
 	if call.Method == wire.Describe {
-		return s.describe(ctx, j, call)
+		return s.describe(running, j, call)
 	}
-	reply, err := s.outcome(ctx, &call.Request)
-	s.ended(ctx, j, call, reply, err)
+	reply, err := s.outcome(running, &call.Request)
+	s.ended(running, j, call, reply, err)
 	if err != nil {
 		return s.encodeError(j, call, err)
 	}

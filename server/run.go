@@ -33,6 +33,7 @@ type job struct {
 	waited   time.Duration   // for a worker
 	executed atomic.Bool     // a handler was called
 	handled  atomic.Int64    // nanoseconds in it, if a hook wants to know
+	context  requestContext
 
 	// Once it is answered:
 
@@ -40,12 +41,6 @@ type job struct {
 	deadline time.Time
 	answer   *conn.Message // what the broker has not confirmed yet; guarded by unconfirmed.mu
 }
-
-type jobKey struct{}
-
-func withJob(ctx context.Context, j *job) context.Context { return context.WithValue(ctx, jobKey{}, j) }
-
-func jobOf(ctx context.Context) *job { return ctx.Value(jobKey{}).(*job) }
 
 // Run serves until ctx ends, through any number of sessions. Then it drains: it takes no more requests, gives back those
 // that have not started, lets running handlers end within the drain limit, and has their replies and acknowledgements
