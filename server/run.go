@@ -59,7 +59,7 @@ func (s *Server) Run(ctx context.Context) error {
 	handling, stop := context.WithCancel(context.WithoutCancel(ctx)) // handlers outlive ctx by the drain limit
 	defer stop()
 	defer s.direct.close()
-	jobs := make(chan *job, 4*s.opts.workers) // two queues in two sessions: a consumer that waited could not be cancelled
+	jobs := new(intake)
 	var workers sync.WaitGroup
 	for range s.opts.workers {
 		workers.Go(func() { s.work(handling, jobs) })
@@ -73,31 +73,22 @@ func (s *Server) Run(ctx context.Context) error {
 	s.enter(Draining, nil)
 	defer s.enter(Stopped, nil)
 	close(s.last)
-	giveBack(jobs)
+	giveBack(jobs.close())
 	return errors.Join(err, s.drain(&workers, stop))
 }
 
 // work answers requests until the last.
-func (s *Server) work(ctx context.Context, jobs <-chan *job) {
-	for {
-		select {
-		case j := <-jobs:
-			s.answer(ctx, j)
-		case <-s.last:
-			return
-		}
+func (s *Server) work(ctx context.Context, jobs *intake) {
+	w := make(worker, 1)
+	for j := jobs.take(w); j != nil; j = jobs.take(w) {
+		s.answer(ctx, j)
 	}
 }
 
-// giveBack empties jobs. Those of a session that is over the broker has already.
-func giveBack(jobs <-chan *job) {
-	for {
-		select {
-		case j := <-jobs:
-			j.delivery.Nack(true)
-		default:
-			return
-		}
+// giveBack has the broker deliver requests to others. Those of a session that is over it has already.
+func giveBack(jobs []*job) {
+	for _, j := range jobs {
+		j.delivery.Nack(true)
 	}
 }
 
@@ -132,7 +123,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 }
 
 // serve goes from session to session until ctx ends or there is an error for good.
-func (s *Server) serve(ctx context.Context, jobs chan *job) error {
+func (s *Server) serve(ctx context.Context, jobs *intake) error {
 	var last outlet // where refused, the same is tried again: there is no closing a publisher, so that each session gets one only
 	for {
 		session, err := s.conn.Session(ctx)
@@ -156,7 +147,7 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		case session.Err() != nil && s.opts.failFast && takenAway(session.Err()):
 			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
-			giveBack(jobs)
+			giveBack(jobs.empty())
 			s.unreadable(ctx, session.Err())
 		case errors.Is(err, conn.ErrPrecondition):
 			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)
@@ -190,7 +181,7 @@ func takenAway(err error) bool {
 }
 
 // serveSession serves in one session until that, or ctx, ends.
-func (s *Server) serveSession(ctx context.Context, o outlet, jobs chan *job) error {
+func (s *Server) serveSession(ctx context.Context, o outlet, jobs *intake) error {
 	session := o.session
 	refused, err := s.declare(ctx, session)
 	if err != nil {
@@ -234,24 +225,18 @@ func (s *Server) serveSession(ctx context.Context, o outlet, jobs chan *job) err
 			return err
 		}
 		if !paused {
-			giveBack(jobs)
+			giveBack(jobs.empty())
 			s.opts.log.Info("paused", "service", s.service)
 		}
 	}
 }
 
 // consume starts a consumer for each source. With an error it returns those that were started.
-func (s *Server) consume(ctx context.Context, o outlet, sources map[string]*wire.Source, jobs chan *job) (consumers []conn.Consumer, err error) {
+func (s *Server) consume(ctx context.Context, o outlet, sources map[string]*wire.Source, jobs *intake) (consumers []conn.Consumer, err error) {
 	for queue, source := range sources {
 		c, err := o.session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
-			select {
-			case jobs <- &job{outlet: o, delivery: d, source: source, received: time.Now()}:
-				select {
-				case <-s.last: // the consumer was slow to end, and no worker is left
-					giveBack(jobs)
-				default:
-				}
-			case <-o.session.Done():
+			if !jobs.put(&job{outlet: o, delivery: d, source: source, received: time.Now()}) {
+				d.Nack(true) // the consumer was slow to end, and no worker is left
 			}
 		})
 		if err != nil {

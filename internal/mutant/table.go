@@ -178,10 +178,10 @@ var All = []Mutant{
 	{
 		Name: "drain-gives-back", Guard: "what has not started is given back when a server ends", Breaks: "I9 I12",
 		Edits: []Edit{
-			{"server/run.go", `		case j := <-jobs:
-			j.delivery.Nack(true)
-`, `		case <-jobs:
-`},
+			{"server/run.go", `	for _, j := range jobs {
+		j.delivery.Nack(true)
+	}
+`, ""},
 		},
 	},
 	{
