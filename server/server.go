@@ -180,7 +180,7 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 		if err != nil {
 			return nil, prefixed("encode result", err)
 		}
-		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
+		return &rpc.Reply{ContentType: r.ContentType, Body: body, Server: s.opts.name}, nil
 	})
 	s.schemas[m.Name] = describes(m)
 }
