@@ -43,9 +43,10 @@ type job struct {
 }
 
 // Run serves until ctx ends, through any number of sessions. Then it drains: it takes no more requests, gives back those
-// that have not started, lets running handlers end within the drain limit, and has their replies and acknowledgements
-// written when it returns nil. It returns an error for what more tries cannot change: no methods, or a queue that exists with
-// other arguments; and when handlers outlast the drain limit. It can be called once.
+// that have not started, and lets running handlers end within the drain limit. When it returns nil their replies are
+// confirmed, and their acknowledgements are with the session, whose Close has them written. It returns an error for what more
+// tries cannot change: no methods, or a queue that exists with other arguments; and when handlers outlast the drain limit. It
+// can be called once.
 func (s *Server) Run(ctx context.Context) error {
 	if s.started.Swap(true) {
 		return errors.New("server: Run was called before")

@@ -60,9 +60,9 @@ type Server struct {
 	limit    *limit        // may be nil
 	struck   int           // sessions in a row that met what cannot be read; Run's own
 
-	answering atomic.Int64 // requests that workers are at
-	resending sync.WaitGroup
-	watches   sync.Pool // of *watch
+	answering atomic.Int64   // requests that workers are at
+	resending sync.WaitGroup // of answers of sessions that are over
+	watches   sync.Pool      // of *watch
 
 	parkedReturned atomic.Int64 // requests that did not get into the parked queue
 
