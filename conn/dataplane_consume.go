@@ -166,12 +166,16 @@ func (k *dataConsumer) settle(r *received, ack, requeue bool) error {
 		out.mu.Unlock()
 		return k.s.closedErr("settle")
 	}
-	if !ack {
-		k.acks.remove(r)
-		out.queued = frame.AppendNack(out.queued, k.lane.id, r.tag, requeue)
-	} else if k.acks.ack(r) {
-		out.acks = append(out.acks, &k.acks)
+	if ack {
+		if k.acks.ack(r) {
+			out.acks = append(out.acks, &k.acks)
+		}
+		out.flushSoon()
+		k.release()
+		return nil
 	}
+	k.acks.remove(r)
+	out.queued = frame.AppendNack(out.queued, k.lane.id, r.tag, requeue)
 	if err := out.flush(); err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}

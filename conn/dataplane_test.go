@@ -385,3 +385,41 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// Who is alone writes at once. Who is not leaves it to a goroutine, until he is alone again.
+func TestWriteInACrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &end{stuck: make(chan struct{})}
+		l := newLine(e)
+		returned := func() (n int) {
+			done := make(chan struct{})
+			go func() { defer close(done); send(l, 7, "") }()
+			synctest.Wait()
+			select {
+			case <-done:
+				n = 1
+			default:
+			}
+			e.stuck <- struct{}{}
+			l.wait()
+			<-done
+			return n
+		}
+		for range 100 {
+			if returned() == 1 {
+				t.Fatal("somebody who is alone does not write himself")
+			}
+		}
+		l.load = 4 * parts
+		crowded := 0
+		for l.load >= crowd {
+			crowded += returned()
+		}
+		if crowded < 5 || crowded > 50 {
+			t.Errorf("%d were in a crowd that had gone, want a few", crowded)
+		}
+		if returned() == 1 {
+			t.Error("somebody who is alone again does not write himself")
+		}
+	})
+}

@@ -14,6 +14,10 @@ const (
 	maxQueued = 1 << 20  // bytes that wait for the network, before those who write wait
 	maxWrite  = 64 << 10 // bytes of one write, which has the socket's deadline
 	maxKept   = 1 << 20  // bytes of a buffer that is kept for the next round
+
+	meanOf = 16            // rounds, about
+	parts  = 256           // of one, in a mean
+	crowd  = parts * 3 / 2 // a mean from which on who comes first is not alone, and had better wait for the others
 )
 
 // An outbox collects the frames of all who write, and has them written by one: by who comes first, at once and without a
@@ -32,7 +36,7 @@ type outbox struct {
 	count   int        // how often something was queued since the last round
 	spare   []byte     // the other buffer
 	writing bool       // somebody does
-	busy    bool       // the last round was of more than one
+	load    int        // the running mean of count, in parts of one
 	err     error
 	failed  func(error)
 
@@ -74,18 +78,32 @@ func (o *outbox) flush() error {
 		return nil
 	}
 	o.writing = true
-	if !o.busy {
+	if o.load < crowd {
 		o.round()
 	}
 	if o.err != nil {
 		return o.fail()
 	}
 	if o.writing = o.pending(); o.writing {
-		o.running.Add(1)
-		go o.drain()
+		o.start()
 	}
 	o.mu.Unlock()
 	return nil
+}
+
+// flushSoon has what was queued written, with what others queue meanwhile, and unlocks the outbox. It never waits.
+func (o *outbox) flushSoon() {
+	o.count++
+	if !o.writing {
+		o.writing = true
+		o.start()
+	}
+	o.mu.Unlock()
+}
+
+func (o *outbox) start() {
+	o.running.Add(1)
+	go o.drain()
 }
 
 func (o *outbox) pending() bool { return len(o.queued) > 0 || len(o.acks) > 0 }
@@ -127,7 +145,8 @@ func (o *outbox) round() {
 	o.settle()
 	b := o.queued
 	o.queued, o.spare = o.spare[:0], nil
-	o.busy, o.count = o.count > 1, 0
+	o.load += (o.count*parts - o.load) / meanOf
+	o.count = 0
 	o.mu.Unlock()
 	var err error
 	for rest := b; len(rest) > 0 && err == nil; {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // LRU is a [Store] in memory. It holds a bounded number of calls and bytes, and
@@ -37,8 +39,9 @@ type entry struct {
 	key         Key
 	fence       uint64
 	fingerprint Fingerprint
-	record      Record // zero while it runs; never changed after
-	cost        int    // in bytes
+	record      Record    // zero while it runs; never changed after
+	reply       rpc.Reply // of the record, if it has one
+	cost        int       // in bytes
 	used        time.Duration
 
 	tenant *part // nil if a tenant may have all
@@ -119,7 +122,11 @@ func (l *LRU) claim(e *entry, now time.Duration) (Begun, error) {
 
 // Complete implements [Store].
 func (l *LRU) Complete(_ context.Context, token Token, record *Record) error {
-	own := record.clone() // large maybe: not under the mutex
+	var reply rpc.Reply
+	own := Record{Err: record.ownErr()} // large maybe: not under the mutex
+	if record.Reply != nil {
+		reply = ownReply(record.Reply)
+	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,6 +135,10 @@ func (l *LRU) Complete(_ context.Context, token Token, record *Record) error {
 		return err
 	}
 	now := time.Since(l.start)
+	if record.Reply != nil {
+		e.reply = reply
+		own.Reply = &e.reply
+	}
 	e.record = own
 	l.grow(e, own.size())
 	l.use(e, now)

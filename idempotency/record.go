@@ -18,21 +18,27 @@ type Record struct {
 // Clone returns a copy that shares no memory with r, without the cause of Err:
 // that is for the process in which it happened, and may hold on to anything.
 func (r *Record) Clone() *Record {
-	c := r.clone()
-	return &c
-}
-
-func (r *Record) clone() (c Record) {
+	c := &Record{Err: r.ownErr()}
 	if r.Reply != nil {
-		reply := *r.Reply
-		reply.Body = bytes.Clone(reply.Body)
+		reply := ownReply(r.Reply)
 		c.Reply = &reply
 	}
-	if r.Err != nil {
-		c.Err = r.Err.WithCause(nil)
-		c.Err.Details = bytes.Clone(c.Err.Details)
-	}
 	return c
+}
+
+func (r *Record) ownErr() *rpc.Error {
+	if r.Err == nil {
+		return nil
+	}
+	e := r.Err.WithCause(nil)
+	e.Details = bytes.Clone(e.Details)
+	return e
+}
+
+func ownReply(r *rpc.Reply) rpc.Reply {
+	own := *r
+	own.Body = bytes.Clone(own.Body)
+	return own
 }
 
 // size is the number of bytes in the record.

@@ -188,6 +188,11 @@ func TestAdaptRefuses(t *testing.T) {
 	}
 }
 
+// withJob returns the context of a request that runs.
+func withJob(ctx context.Context, j *job) context.Context {
+	return j.begin(ctx, time.Now().Add(time.Hour))
+}
+
 func TestTenantsAreForgotten(t *testing.T) {
 	tt := &tenants{most: 2, running: make(map[idempotency.Tenant]int)}
 	for range 2 {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -9,8 +10,33 @@ import (
 
 // An outlet is where answers go in a session.
 type outlet struct {
-	session   conn.Session
-	publisher conn.Publisher
+	session     conn.Session
+	publisher   conn.Publisher
+	unconfirmed *unconfirmed
+}
+
+// publish publishes a message, after the alarm if there is one.
+func (o *outlet) publish(ctx context.Context, m *conn.Message, confirmed func(bool)) error {
+	return o.afterAlarm(ctx, func() error { return o.publisher.Publish(m, confirmed) })
+}
+
+// afterAlarm tries again where the broker takes no messages.
+func (o *outlet) afterAlarm(ctx context.Context, publish func() error) error {
+	for {
+		err := publish()
+		if !errors.Is(err, conn.ErrBlocked) {
+			return err
+		}
+		blocked := o.session.Blocked()
+		if blocked == nil {
+			continue // not any more
+		}
+		select {
+		case <-blocked:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // outlets hands out the latest outlet to those whose own has ended.
@@ -28,6 +54,13 @@ func (o *outlets) set(next outlet) {
 		close(o.changed)
 		o.changed = nil
 	}
+}
+
+// get returns the latest outlet: one without a session if there was none.
+func (o *outlets) get() outlet {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.latest
 }
 
 // next waits for an outlet of another session, until ctx ends, or last is closed: there are no more then.

@@ -24,28 +24,29 @@ const cancelTimeout = 5 * time.Second
 
 // A job is a request on its way to a worker, with the session it must be answered in.
 type job struct {
-	delivery  *conn.Delivery
-	session   conn.Session
-	publisher conn.Publisher
-	source    *wire.Source
-	received  time.Time
-	keep      bool            // it could not be parked: the broker is to keep it
-	stop      <-chan struct{} // closed when handlers are to stop
-	waited    time.Duration   // for a worker
-	executed  atomic.Bool     // a handler was called
-	handled   atomic.Int64    // nanoseconds in it, if a hook wants to know
+	outlet
+	delivery *conn.Delivery
+	source   *wire.Source
+	received time.Time
+	keep     bool            // it could not be parked: the broker is to keep it
+	stop     <-chan struct{} // closed when handlers are to stop
+	waited   time.Duration   // for a worker
+	executed atomic.Bool     // a handler was called
+	handled  atomic.Int64    // nanoseconds in it, if a hook wants to know
+	context  requestContext
+
+	// Once it is answered:
+
+	ctx      context.Context // for what is logged
+	deadline time.Time
+	answer   *conn.Message // what the broker has not confirmed yet; guarded by unconfirmed.mu
 }
 
-type jobKey struct{}
-
-func withJob(ctx context.Context, j *job) context.Context { return context.WithValue(ctx, jobKey{}, j) }
-
-func jobOf(ctx context.Context) *job { return ctx.Value(jobKey{}).(*job) }
-
 // Run serves until ctx ends, through any number of sessions. Then it drains: it takes no more requests, gives back those
-// that have not started, lets running handlers end within the drain limit, and has their replies and acknowledgements
-// written when it returns nil. It returns an error for what more tries cannot change: no methods, or a queue that exists with
-// other arguments; and when handlers outlast the drain limit. It can be called once.
+// that have not started, and lets running handlers end within the drain limit. When it returns nil their replies are
+// confirmed, and their acknowledgements are with the session, whose Close has them written. It returns an error for what more
+// tries cannot change: no methods, or a queue that exists with other arguments; and when handlers outlast the drain limit. It
+// can be called once.
 func (s *Server) Run(ctx context.Context) error {
 	if s.started.Swap(true) {
 		return errors.New("server: Run was called before")
@@ -59,7 +60,7 @@ func (s *Server) Run(ctx context.Context) error {
 	handling, stop := context.WithCancel(context.WithoutCancel(ctx)) // handlers outlive ctx by the drain limit
 	defer stop()
 	defer s.direct.close()
-	jobs := make(chan *job, 4*s.opts.workers) // two queues in two sessions: a consumer that waited could not be cancelled
+	jobs := new(intake)
 	var workers sync.WaitGroup
 	for range s.opts.workers {
 		workers.Go(func() { s.work(handling, jobs) })
@@ -73,38 +74,35 @@ func (s *Server) Run(ctx context.Context) error {
 	s.enter(Draining, nil)
 	defer s.enter(Stopped, nil)
 	close(s.last)
-	giveBack(jobs)
+	giveBack(jobs.close())
 	return errors.Join(err, s.drain(&workers, stop))
 }
 
 // work answers requests until the last.
-func (s *Server) work(ctx context.Context, jobs <-chan *job) {
-	for {
-		select {
-		case j := <-jobs:
-			s.answer(ctx, j)
-		case <-s.last:
-			return
-		}
+func (s *Server) work(ctx context.Context, jobs *intake) {
+	w := make(worker, 1)
+	for j := jobs.take(w); j != nil; j = jobs.take(w) {
+		s.answer(ctx, j)
 	}
 }
 
-// giveBack empties jobs. Those of a session that is over the broker has already.
-func giveBack(jobs <-chan *job) {
-	for {
-		select {
-		case j := <-jobs:
-			j.delivery.Nack(true)
-		default:
-			return
-		}
+// giveBack has the broker deliver requests to others. Those of a session that is over it has already.
+func giveBack(jobs []*job) {
+	for _, j := range jobs {
+		j.delivery.Nack(true)
 	}
 }
 
-// drain waits for the workers, up to the limit.
+// drain waits for the workers, and the acknowledgements of what they have answered, up to the limit.
 func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 	ended := make(chan struct{})
-	go func() { workers.Wait(); close(ended) }()
+	last := s.outlets.get()
+	go func() {
+		defer close(ended)
+		workers.Wait()
+		last.unconfirmed.drain()
+		s.resending.Wait()
+	}()
 	limit := time.NewTimer(s.opts.drain)
 	defer limit.Stop()
 	select {
@@ -112,7 +110,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 		return nil
 	case <-limit.C:
 	}
-	late := s.answering.Load()
+	late := s.answering.Load() + last.unconfirmed.unacknowledged()
 	stop()
 	limit.Reset(time.Second) // for those that respect their context
 	select {
@@ -126,9 +124,8 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 }
 
 // serve goes from session to session until ctx ends or there is an error for good.
-func (s *Server) serve(ctx context.Context, jobs chan *job) error {
-	var last conn.Session        // where refused, the same is tried again
-	var publisher conn.Publisher // of last: there is no closing one, so that each session gets one only
+func (s *Server) serve(ctx context.Context, jobs *intake) error {
+	var last outlet // where refused, the same is tried again: there is no closing a publisher, so that each session gets one only
 	for {
 		session, err := s.conn.Session(ctx)
 		if ctx.Err() != nil {
@@ -137,14 +134,11 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		if err != nil {
 			return err // the connector is closed
 		}
-		if session != last {
-			if publisher, err = session.OpenPublisher(ctx, s.onReturn); err == nil {
-				last = session
-				s.outlets.set(outlet{session, publisher})
-			}
+		if session != last.session {
+			last, err = s.openOutlet(ctx, session, last)
 		}
 		if err == nil {
-			err = s.serveSession(ctx, session, publisher, jobs)
+			err = s.serveSession(ctx, last, jobs)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -154,7 +148,7 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 		case session.Err() != nil && s.opts.failFast && takenAway(session.Err()):
 			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
-			giveBack(jobs)
+			giveBack(jobs.empty())
 			s.unreadable(ctx, session.Err())
 		case errors.Is(err, conn.ErrPrecondition):
 			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)
@@ -165,6 +159,22 @@ func (s *Server) serve(ctx context.Context, jobs chan *job) error {
 	}
 }
 
+// openOutlet opens the outlet of a session that follows that of last.
+func (s *Server) openOutlet(ctx context.Context, session conn.Session, last outlet) (outlet, error) {
+	publisher, err := session.OpenPublisher(ctx, s.onReturn)
+	if err != nil {
+		return last, err
+	}
+	o := outlet{session, publisher, newUnconfirmed(session, s.acknowledge)}
+	s.outlets.set(o)
+	if last.session != nil {
+		if lost := last.unconfirmed.close(); len(lost) > 0 {
+			s.resending.Go(func() { s.resend(lost) }) // there may be an alarm
+		}
+	}
+	return o, nil
+}
+
 // takenAway reports whether a session has ended for something that the broker took from it, and not with its connection.
 func takenAway(err error) bool {
 	return errors.Is(err, conn.ErrCancelled) || errors.Is(err, conn.ErrPrecondition) || errors.Is(err, conn.ErrRefused) ||
@@ -172,7 +182,8 @@ func takenAway(err error) bool {
 }
 
 // serveSession serves in one session until that, or ctx, ends.
-func (s *Server) serveSession(ctx context.Context, session conn.Session, publisher conn.Publisher, jobs chan *job) error {
+func (s *Server) serveSession(ctx context.Context, o outlet, jobs *intake) error {
+	session := o.session
 	refused, err := s.declare(ctx, session)
 	if err != nil {
 		return err
@@ -197,7 +208,7 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 		if paused {
 			s.enter(Paused, nil)
 		} else {
-			consumers, err = s.consume(ctx, session, publisher, sources, jobs)
+			consumers, err = s.consume(ctx, o, sources, jobs)
 			if err = undeclared(err, refused); err == nil {
 				s.opts.log.Info("serving", "service", s.service, "workers", s.opts.workers)
 				s.enter(Serving, nil)
@@ -215,25 +226,18 @@ func (s *Server) serveSession(ctx context.Context, session conn.Session, publish
 			return err
 		}
 		if !paused {
-			giveBack(jobs)
+			giveBack(jobs.empty())
 			s.opts.log.Info("paused", "service", s.service)
 		}
 	}
 }
 
 // consume starts a consumer for each source. With an error it returns those that were started.
-func (s *Server) consume(ctx context.Context, session conn.Session, publisher conn.Publisher,
-	sources map[string]*wire.Source, jobs chan *job) (consumers []conn.Consumer, err error) {
+func (s *Server) consume(ctx context.Context, o outlet, sources map[string]*wire.Source, jobs *intake) (consumers []conn.Consumer, err error) {
 	for queue, source := range sources {
-		c, err := session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
-			select {
-			case jobs <- &job{delivery: d, session: session, publisher: publisher, source: source, received: time.Now()}:
-				select {
-				case <-s.last: // the consumer was slow to end, and no worker is left
-					giveBack(jobs)
-				default:
-				}
-			case <-session.Done():
+		c, err := o.session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
+			if !jobs.put(&job{outlet: o, delivery: d, source: source, received: time.Now()}) {
+				d.Nack(true) // the consumer was slow to end, and no worker is left
 			}
 		})
 		if err != nil {

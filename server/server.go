@@ -60,9 +60,9 @@ type Server struct {
 	limit    *limit        // may be nil
 	struck   int           // sessions in a row that met what cannot be read; Run's own
 
-	answering atomic.Int64 // requests that workers are at
-	waits     sync.Pool    // of *confirmWait
-	watches   sync.Pool    // of *watch
+	answering atomic.Int64   // requests that workers are at
+	resending sync.WaitGroup // of answers of sessions that are over
+	watches   sync.Pool      // of *watch
 
 	parkedReturned atomic.Int64 // requests that did not get into the parked queue
 
@@ -125,7 +125,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		last:     make(chan struct{}),
 		state:    State{Since: time.Now()},
 	}
-	s.waits.New, s.watches.New = newConfirmWait, s.newWatch
+	s.watches.New = s.newWatch
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor
 	if o.tenant > 0 {
@@ -180,7 +180,7 @@ func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context
 		if err != nil {
 			return nil, prefixed("encode result", err)
 		}
-		return &rpc.Reply{ContentType: r.ContentType, Body: body}, nil
+		return &rpc.Reply{ContentType: r.ContentType, Body: body, Server: s.opts.name}, nil
 	})
 	s.schemas[m.Name] = describes(m)
 }

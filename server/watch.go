@@ -95,7 +95,10 @@ func (w *watch) tell(ctx context.Context, j *job, call *wire.Call, told chan<- s
 	s.stats.stuck.Add(1)
 	s.opts.log.ErrorContext(ctx, "request is overdue, and keeps its worker", "service", s.service,
 		"method", call.Method, "call", call.ID, "timeout", call.Timeout)
-	s.send(ctx, j, call, s.encodeError(j, call, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time")))
+	m := s.encodeError(j, call, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time"))
+	if !s.sendDirect(ctx, call, m) {
+		s.send(ctx, j, call, m, s.publishConfirmed)
+	}
 }
 
 // end reports whether the caller is still to be answered.

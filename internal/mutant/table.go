@@ -142,20 +142,18 @@ var All = []Mutant{
 	{
 		Name: "ack-before-reply", Guard: "a request is acknowledged after its reply", Breaks: "I9",
 		Edits: []Edit{
-			{"server/answer.go", `	case s.send(ctx, j, call, m):
-		s.ack(ctx, j)
-	case `, `	case true:
-		s.ack(ctx, j)
-		s.send(ctx, j, call, m)
-	case `},
+			{"server/reply.go", `	j.ctx, j.deadline = ctx, deadline
+`, `	j.ctx, j.deadline = ctx, deadline
+	s.ack(ctx, j)
+`},
 		},
 	},
 	{
 		Name: "reply-confirmed", Guard: "a request is acknowledged once the broker has confirmed the reply", Breaks: "I9",
 		Edits: []Edit{
-			{"server/answer.go", `	failpoint.Hit("published")
-`, `	failpoint.Hit("published")
-	return nil
+			{"server/unconfirmed.go", `		failpoint.Hit("published")
+`, `		failpoint.Hit("published")
+		u.confirmed(j)
 `},
 		},
 	},
@@ -180,10 +178,10 @@ var All = []Mutant{
 	{
 		Name: "drain-gives-back", Guard: "what has not started is given back when a server ends", Breaks: "I9 I12",
 		Edits: []Edit{
-			{"server/run.go", `		case j := <-jobs:
-			j.delivery.Nack(true)
-`, `		case <-jobs:
-`},
+			{"server/run.go", `	for _, j := range jobs {
+		j.delivery.Nack(true)
+	}
+`, ""},
 		},
 	},
 	{
@@ -319,13 +317,11 @@ var All = []Mutant{
 	{
 		Name: "amqp-ack-before-reply", Guard: "a request is acknowledged after its reply, with RabbitMQ", Breaks: "I21", Real: true,
 		Edits: []Edit{
-			{"server/answer.go", `	case s.send(ctx, j, call, m):
-		s.ack(ctx, j)
-	case `, `	case true:
-		s.ack(ctx, j)
-		time.Sleep(5 * time.Millisecond)
-		s.send(ctx, j, call, m)
-	case `},
+			{"server/reply.go", `	j.ctx, j.deadline = ctx, deadline
+`, `	j.ctx, j.deadline = ctx, deadline
+	s.ack(ctx, j)
+	time.Sleep(5 * time.Millisecond)
+`},
 		},
 	},
 	{
@@ -378,12 +374,17 @@ var All = []Mutant{
 	{
 		Name: "amqp-session-bound-acks", Guard: "an acknowledgement belongs to its session, with RabbitMQ", Breaks: "I19 I21", Real: true,
 		Edits: []Edit{
-			{"server/answer.go", `	return err == nil || errors.Is(err, errUnconfirmed)
-`, `	if j.session.Err() != nil {
-		s.sendLater(ctx, j, m, time.Now().Add(10*time.Second))
-		return true
-	}
-	return err == nil || errors.Is(err, errUnconfirmed)
+			{"server/reply.go", `err != nil && resendable(j.session, m) {
+		s.sendLater(ctx, j.session, m, deadline)
+`, `err != nil && j.session.Err() != nil {
+		s.sendLater(ctx, j.session, m, time.Now().Add(10*time.Second))
+		s.ack(ctx, j)
+`},
+			{"server/reply.go", `		if resendable(j.session, j.answer) {
+			s.sendLater(j.ctx, j.session, j.answer, j.deadline)
+`, `		if true {
+			s.sendLater(j.ctx, j.session, j.answer, time.Now().Add(10*time.Second))
+			s.ack(j.ctx, j)
 `},
 			{"conn/amqp_consume.go", `const consumerTag = "rabbitrpc" // tags are per channel
 `, `const consumerTag = "rabbitrpc" // tags are per channel

@@ -47,5 +47,14 @@ func answerable(replyTo string, src Source) bool {
 }
 
 func printable(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' {
+			return printableRunes(s) // mostly there is none
+		}
+	}
+	return true
+}
+
+func printableRunes(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

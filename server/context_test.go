@@ -1,0 +1,173 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+type testKey struct{}
+
+var errStopped = errors.New("stopped")
+
+// A context of a request and one of package context that everything is done to alike cannot be told apart.
+func TestRequestContext(t *testing.T) {
+	const timeout = time.Second
+	for _, c := range []struct {
+		name string
+		do   func(stop, end, wait func())
+	}{
+		{"nothing", func(_, _, _ func()) {}},
+		{"deadline", func(_, _, wait func()) { wait() }},
+		{"end", func(_, end, _ func()) { end() }},
+		{"stop", func(stop, _, _ func()) { stop() }},
+		{"stop, end", func(stop, end, _ func()) { stop(); end() }},
+		{"end, stop", func(stop, end, _ func()) { end(); stop() }},
+		{"end, deadline", func(_, end, wait func()) { end(); wait() }},
+		{"deadline, end", func(_, end, wait func()) { wait(); end() }},
+		{"stop, deadline", func(stop, _, wait func()) { stop(); wait() }},
+		{"deadline, stop", func(stop, _, wait func()) { wait(); stop() }},
+	} {
+		for _, when := range []string{"told", "looks", "looks later"} { // at what happens, or after it
+			if c.name == "deadline, stop" && when == "looks later" {
+				continue // it does not know
+			}
+			t.Run(c.name+", "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var got [2]observed
+					for i, begin := range []func(context.Context, time.Time) (context.Context, func()){ours, theirs} {
+						base, stop := context.WithCancelCause(context.WithValue(t.Context(), testKey{}, "value"))
+						ctx, end := begin(base, time.Now().Add(timeout))
+						var o *observer
+						if when == "told" {
+							o = observe(ctx)
+						}
+						then := func(do func()) func() {
+							return func() {
+								do()
+								if synctest.Wait(); when == "looks" {
+									ctx.Err()
+								}
+							}
+						}
+						c.do(then(func() { stop(errStopped) }), then(end), then(func() { time.Sleep(timeout) }))
+						if o == nil {
+							o = observe(ctx)
+						}
+						synctest.Wait()
+						got[i] = o.observed()
+						o.end()
+						end()
+						stop(nil)
+					}
+					if got[0] != got[1] {
+						t.Errorf("got %+v, want %+v", got[0], got[1])
+					}
+				})
+			})
+		}
+	}
+}
+
+func ours(base context.Context, deadline time.Time) (context.Context, func()) {
+	c := new(job).begin(base, deadline)
+	return c, c.end
+}
+
+func theirs(base context.Context, deadline time.Time) (context.Context, func()) {
+	return context.WithDeadline(base, deadline)
+}
+
+// An observer of a context has children of each kind.
+type observer struct {
+	ctx, child, valued context.Context
+	end                func()
+	called             bool
+}
+
+// observed is what can be seen of a context.
+type observed struct {
+	err, cause, childErr, childCause, valuedErr, valuedCause error
+	done, called                                             bool
+	value                                                    any
+	left                                                     time.Duration
+}
+
+func observe(ctx context.Context) *observer {
+	o := &observer{ctx: ctx}
+	child, end := context.WithCancel(ctx)
+	valued, endValued := context.WithTimeout(context.WithValue(ctx, jobKey{}, 1), time.Hour)
+	context.AfterFunc(ctx, func() { o.called = true })
+	o.child, o.valued, o.end = child, valued, func() { end(); endValued() }
+	return o
+}
+
+func (o *observer) observed() observed {
+	deadline, _ := o.ctx.Deadline()
+	s := observed{
+		err: o.ctx.Err(), cause: context.Cause(o.ctx), childErr: o.child.Err(), childCause: context.Cause(o.child),
+		valuedErr: o.valued.Err(), valuedCause: context.Cause(o.valued), called: o.called, value: o.ctx.Value(testKey{}),
+		left: time.Until(deadline),
+	}
+	select {
+	case <-o.ctx.Done():
+		s.done = true
+	default:
+	}
+	return s
+}
+
+// A child is registered with its parent, without a goroutine that waits for that.
+func TestRequestContextChildren(t *testing.T) {
+	ctx := new(job).begin(t.Context(), time.Now().Add(time.Hour))
+	defer ctx.end()
+	n := testing.AllocsPerRun(100, func() {
+		_, cancel := context.WithCancel(ctx)
+		cancel()
+	})
+	if want := testing.AllocsPerRun(100, func() {
+		_, cancel := context.WithCancel(t.Context())
+		cancel()
+	}); n != want {
+		t.Errorf("a child takes %v allocations, want %v as of any other context", n, want)
+	}
+}
+
+// All of it may be used at the same time.
+func TestRequestContextConcurrently(t *testing.T) {
+	for range 100 {
+		ctx := new(job).begin(t.Context(), time.Now().Add(time.Millisecond))
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { <-ctx.Done() })
+			wg.Go(func() {
+				if first := ctx.Err(); first != nil && ctx.Err() != first {
+					t.Errorf("got %v, then %v", first, ctx.Err())
+				}
+			})
+			wg.Go(func() { ctx.Value(testKey{}); context.Cause(ctx) })
+		}
+		ctx.end()
+		wg.Wait()
+		if ctx.Err() == nil {
+			t.Error("ended without an error")
+		}
+	}
+}
+
+func BenchmarkRequestContext(b *testing.B) {
+	base, stop := context.WithCancel(context.Background())
+	defer stop()
+	deadline := time.Now().Add(time.Hour)
+	b.ReportAllocs()
+	for b.Loop() {
+		ctx := new(job).begin(base, deadline)
+		if ctx.Err() != nil {
+			b.Fatal("ended")
+		}
+		ctx.end()
+	}
+}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// reply sends the answer, and has the request acknowledged once the broker has confirmed it: see [unconfirmed].
+func (s *Server) reply(ctx context.Context, j *job, call *wire.Call, m *conn.Message, deadline time.Time) {
+	if s.sendDirect(ctx, call, m) {
+		s.ack(ctx, j)
+		return
+	}
+	j.ctx, j.deadline = ctx, deadline
+	if err := s.send(ctx, j, call, m, j.unconfirmed.publish); err != nil && resendable(j.session, m) {
+		s.sendLater(ctx, j.session, m, deadline)
+	}
+}
+
+// sendDirect sends an answer that goes to a direct reply-to, and reports whether it does.
+func (s *Server) sendDirect(ctx context.Context, call *wire.Call, m *conn.Message) bool {
+	if wire.KindOfReplyTo(call.ReplyTo) != wire.ReplyDirect {
+		return false
+	}
+	m.UserID = s.opts.user
+	if err := s.direct.publish(ctx, m); err != nil {
+		s.stats.unroutable.Add(1)
+		s.unanswered.warn(ctx, s.opts.log, "reply dropped", "service", s.service, "call", call.ID, "err", err)
+	}
+	return true
+}
+
+// send publishes the answer, or, if it cannot be sent as it is, an error in its place.
+//
+// For a transient request of a classic queue it is enough that the reply was routed: what could lose it from then on loses
+// the request as well, or the caller its reply queue. Of a quorum queue the request would live on, acknowledged.
+func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message, publish func(context.Context, *job, *conn.Message) error) error {
+	m.UserID = s.opts.user
+	m.ConfirmRouted = s.opts.quorum == 0 && !j.source.Plain
+	err := publish(ctx, j, m)
+	if !errors.Is(err, conn.ErrInvalid) {
+		return err
+	}
+	s.opts.log.ErrorContext(ctx, "reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
+	e := s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
+	e.UserID, e.ConfirmRouted = m.UserID, m.ConfirmRouted
+	return publish(ctx, j, e)
+}
+
+// resendable reports whether an answer that was not sent in a session that is over is to be sent in the next. Of a session
+// that the broker has ended by taking the queue away the request does not come back, as it does of others: nobody else would
+// ever answer it.
+//
+// An answer that says "not executed" must not be sent: if the queue is still there, who gets the request may execute it.
+func resendable(session conn.Session, m *conn.Message) bool {
+	return errors.Is(session.Err(), conn.ErrCancelled) && !wire.Refuses(m)
+}
+
+// sendLater sends an answer in the next session, up to the deadline.
+func (s *Server) sendLater(ctx context.Context, session conn.Session, m *conn.Message, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	for {
+		o, ok := s.outlets.next(ctx, session, s.last)
+		if !ok {
+			return
+		}
+		if err := o.publish(ctx, m, nil); !errors.Is(err, conn.ErrClosed) {
+			return
+		}
+		session = o.session
+	}
+}
+
+// resend sends the answers that were not confirmed in a session that is over, where nobody else will.
+func (s *Server) resend(lost []*job) {
+	for _, j := range lost {
+		if resendable(j.session, j.answer) {
+			s.sendLater(j.ctx, j.session, j.answer, j.deadline)
+		}
+	}
+}
