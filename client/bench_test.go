@@ -23,10 +23,10 @@ func BenchmarkPending(b *testing.B) {
 			for b.Loop() {
 				c, _ := p.add(r)
 				c.begin(wire.Plain, false)
-				if !p.get(r.ID).reply(reply) {
+				if !p.get(r.ID).accept(reply) {
 					b.Fatal("the reply was not taken")
 				}
-				<-c.replies
+				<-c.news
 				p.remove(c, false)
 			}
 		})

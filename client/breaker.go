@@ -115,10 +115,11 @@ func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, durabl
 	if err == nil {
 		found, err = c.look(ctx, l, svc, r, durable, time.Time{})
 	}
-	switch {
-	case ctx.Err() != nil || c.life.Err() != nil: // says nothing of the service
-		outcome = (&plan{}).next(c.ended(ctx, false)).err
+	if e, ok := c.ended(ctx, false); ok { // says nothing of the service
+		outcome = (&plan{}).next(e).err
 		return outcome
+	}
+	switch {
 	case err == nil && found == present:
 		outcome = nil
 		return nil

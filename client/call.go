@@ -110,38 +110,36 @@ func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan
 		case room:
 			e = c.room(ctx, call, l)
 		}
-		select {
-		case m := <-call.replies: // outranks whatever else came at the same moment
-			e = answer(m)
-		default:
+		if reply, ok := call.replied(); ok { // outranks whatever else came at the same moment
+			e = reply
 		}
 	}
 }
 
 func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, event) {
 	l, err := c.link(ctx, p.failFast)
-	switch {
-	case err == nil:
+	if err == nil {
 		known := c.services.known(svc, p.durable)
 		if known == denied {
 			return l, event{kind: forbidden, cause: c.services.reason(svc)}
 		}
 		return l, event{kind: connected, known: known}
-	case c.life.Err() != nil || ctx.Err() != nil:
+	}
+	if e, ok := c.ended(ctx, false); ok {
 		if errors.Is(err, conn.ErrNotConnected) {
 			p.last = err // why there was no connection says more than that time is out
 		}
-		return nil, c.ended(ctx, false)
+		return nil, e
 	}
 	return nil, event{kind: disconnected, cause: err}
 }
 
 func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, durable bool, since time.Time) event {
 	found, err := c.look(ctx, l, svc, &call.req, durable, since)
-	switch {
-	case ctx.Err() != nil || c.life.Err() != nil:
-		return c.ended(ctx, false)
-	case err != nil:
+	if e, ok := c.ended(ctx, false); ok {
+		return e
+	}
+	if err != nil {
 		return event{kind: disconnected, cause: err}
 	}
 	return event{kind: looked, known: found}
@@ -195,8 +193,8 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 
 // exchange publishes a request and waits for the first of all that can come of it.
 func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attempt) event {
-	if ctx.Err() != nil || c.life.Err() != nil {
-		return c.ended(ctx, false)
+	if e, ok := c.ended(ctx, false); ok {
+		return e
 	}
 	attempt := call.begin(a.Mode, a.Once)
 	a.ReplyTo, a.Copy = l.replyTo, l.copy
@@ -214,19 +212,30 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 	if err != nil {
 		return unpublished(err)
 	}
-	select {
-	case m := <-call.replies:
-		return answer(m)
-	case end := <-call.ends:
-		return end.event(a.Mode)
-	case <-l.session.Done():
-		err := l.session.Err()
-		if l.last(place) && errors.Is(err, conn.ErrRefused) && wire.Denies(call.req.Service, err.Error()) {
-			return event{kind: forbidden, cause: err}
+	for {
+		select {
+		case <-call.news:
+		case <-ctx.Done():
 		}
-		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}
-	case <-ctx.Done():
-	case <-c.life.Done():
+		if e, ok := c.outcome(ctx, l, call, place); ok {
+			return e
+		}
+	}
+}
+
+// outcome tells what has come of an attempt, if anything has. A reply outranks whatever else came at the same moment.
+func (c *Client) outcome(ctx context.Context, l *link, call *call, place int64) (event, bool) {
+	if e, ok := call.replied(); ok {
+		return e, true
+	}
+	if e, ok := call.ended(); ok {
+		return e, true
+	}
+	if err := l.session.Err(); err != nil {
+		if l.last(place) && errors.Is(err, conn.ErrRefused) && wire.Denies(call.req.Service, err.Error()) {
+			return event{kind: forbidden, cause: err}, true
+		}
+		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}, true
 	}
 	return c.ended(ctx, true)
 }
@@ -263,24 +272,31 @@ func (c *Client) room(ctx context.Context, call *call, l *link) event {
 }
 
 func await[T any](ctx context.Context, c *Client, call *call, done <-chan T) event {
-	select {
-	case m := <-call.replies:
-		return answer(m)
-	case <-done:
-		return event{kind: ready}
-	case <-ctx.Done():
-	case <-c.life.Done():
+	for {
+		if e, ok := call.replied(); ok {
+			return e
+		}
+		if e, ok := c.ended(ctx, false); ok {
+			return e
+		}
+		select {
+		case <-done:
+			return event{kind: ready}
+		case <-call.news:
+		case <-ctx.Done():
+		}
 	}
-	return c.ended(ctx, false)
 }
 
-// ended tells how the caller ended the call.
-func (c *Client) ended(ctx context.Context, out bool) event {
-	switch {
+// ended tells how the caller has ended the call, if so.
+func (c *Client) ended(ctx context.Context, out bool) (event, bool) {
+	switch err := ctx.Err(); {
 	case c.life.Err() != nil:
-		return event{kind: canceled, cause: errClosed, out: out}
-	case errors.Is(ctx.Err(), context.Canceled):
-		return event{kind: canceled, cause: errCanceled, out: out}
+		return event{kind: canceled, cause: errClosed, out: out}, true
+	case errors.Is(err, context.Canceled):
+		return event{kind: canceled, cause: errCanceled, out: out}, true
+	case err != nil:
+		return event{kind: over, out: out}, true
 	}
-	return event{kind: over, out: out}
+	return event{}, false
 }

@@ -52,10 +52,10 @@ type Client struct {
 
 	mu      sync.Mutex // guards what follows
 	current *link
+	watched conn.Session // the last one with a link
 	closed  bool
 
-	watching sync.Once      // started with the first link
-	wg       sync.WaitGroup // setting up links, and watching
+	wg sync.WaitGroup // setting up links, and watching
 }
 
 // New makes a client that uses the sessions of c. It does no I/O: the first call does.
@@ -154,6 +154,7 @@ func (c *Client) Close(ctx context.Context) error {
 	current := c.current
 	c.mu.Unlock()
 	c.end()
+	c.pending.wakeAll()
 	ended := make(chan struct{}) // what sets up links, which ends with life
 	go func() { c.wg.Wait(); close(ended) }()
 	select {

@@ -86,7 +86,10 @@ func (c *Client) linkOf(session conn.Session) (*link, error) {
 		c.reconnected(before)
 	}
 	c.current = l
-	c.watching.Do(func() { c.wg.Go(c.watch) })
+	if c.watched != session {
+		c.watched = session
+		c.wg.Go(func() { c.watch(session) })
+	}
 	c.wg.Go(func() {
 		if l.err = l.open(c.life, c); l.err != nil {
 			c.forget(l)

@@ -41,13 +41,14 @@ func newPending() pending {
 
 // A call is one that waits for its answer.
 type call struct {
-	req     rpc.Request
-	replies chan *conn.Message // buffered 1: the first ends the call, all others are late
-	ends    chan ending        // buffered 1: how the present attempt ended without a reply
+	req  rpc.Request
+	news chan struct{} // buffered 1: there may be a reply, or an end of what the call waits for
 
-	mu       sync.Mutex // guards what follows, and that nothing of an earlier attempt gets into ends
-	before   int        // attempts that were made before, under the same ID
-	others   int        // of these, the last that was of another call
+	mu       sync.Mutex    // guards what follows
+	reply    *conn.Message // the first ends the call, all others are late
+	ending   ending        // of the attempt that it names
+	before   int           // attempts that were made before, under the same ID
+	others   int           // of these, the last that was of another call
 	attempt  int
 	answered bool
 	mode     wire.Mode // of the present attempt
@@ -56,10 +57,10 @@ type call struct {
 }
 
 func newCall(r *rpc.Request) *call {
-	return &call{req: *r, replies: make(chan *conn.Message, 1), ends: make(chan ending, 1)}
+	return &call{req: *r, news: make(chan struct{}, 1)}
 }
 
-// An ending is how the broker ended an attempt.
+// An ending is how the broker ended an attempt, without a reply.
 type ending struct {
 	attempt int
 	kind    kind // returned, nacked, unheard, or buried, which stands for all dead letters
@@ -114,7 +115,7 @@ func (p *pending) get(id string) *call {
 	return p.calls[id]
 }
 
-// begin starts the next attempt: what ended the one before is of no more interest. If the servers say that they have it, it may be
+// begin starts the next attempt. If the servers say that they have it, it may be
 // sent again when they do not.
 func (c *call) begin(mode wire.Mode, once bool) (attempt int) {
 	c.mu.Lock()
@@ -125,17 +126,13 @@ func (c *call) begin(mode wire.Mode, once bool) (attempt int) {
 	}
 	c.attempt++
 	c.req.Attempt = c.attempt
-	c.answered = false // the answer to the attempt before was a no
-	select {
-	case <-c.ends:
-	default:
-	}
+	c.answered = c.reply != nil // if not, the answer to the attempt before was a no
 	return c.attempt
 }
 
-// reply hands over an answer and reports whether the call was still without. A no to an earlier attempt, delivered twice
+// accept hands over an answer and reports whether the call was still without. A no to an earlier attempt, delivered twice
 // or late, says nothing of the present one; what another call under the same ID is answered says nothing of this one at all.
-func (c *call) reply(m *conn.Message) bool {
+func (c *call) accept(m *conn.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	attempt := wire.AttemptOf(m)
@@ -143,8 +140,8 @@ func (c *call) reply(m *conn.Message) bool {
 	if c.answered || earlier && (attempt <= c.others || wire.Refuses(m)) {
 		return false
 	}
-	c.answered = true
-	c.replies <- m
+	c.answered, c.reply = true, m
+	c.wake()
 	return true
 }
 
@@ -152,13 +149,48 @@ func (c *call) reply(m *conn.Message) bool {
 func (c *call) end(e ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.answered || e.attempt != c.attempt {
+	if c.answered || e.attempt != c.attempt || c.ending.attempt == e.attempt {
 		return
 	}
+	c.ending = e
+	c.wake()
+}
+
+// wake has the caller look whether what it waits for has ended.
+func (c *call) wake() {
 	select {
-	case c.ends <- e:
-	default: // it has ended already
+	case c.news <- struct{}{}:
+	default: // it will look anyway
 	}
+}
+
+// wakeAll does so for all calls.
+func (p *pending) wakeAll() {
+	for _, c := range p.all() {
+		c.wake()
+	}
+}
+
+// replied returns what a reply says, if one has come.
+func (c *call) replied() (e event, ok bool) {
+	c.mu.Lock()
+	m := c.reply
+	c.reply = nil
+	c.mu.Unlock()
+	if m == nil {
+		return event{}, false
+	}
+	return answer(m), true
+}
+
+// ended returns how the present attempt has ended without a reply, if it has.
+func (c *call) ended() (e event, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending.attempt != c.attempt {
+		return event{}, false
+	}
+	return c.ending.event(c.mode), true
 }
 
 func answer(m *conn.Message) event {
@@ -209,7 +241,7 @@ func (c *Client) onDelivery(d *conn.Delivery) {
 		}
 		return
 	}
-	if call == nil || !call.reply(&d.Message) {
+	if call == nil || !call.accept(&d.Message) {
 		c.stats.late.Add(1)
 	}
 }

@@ -34,13 +34,12 @@ func TestLateEnding(t *testing.T) {
 		wg.Go(func() { c.end(ending{attempt: n, reason: "late"}) })
 		c.begin(wire.Plain, false)
 		wg.Wait()
-		select {
-		case e := <-c.ends:
-			t.Fatalf("attempt %d ended with the ending of %d", c.req.Attempt, e.attempt)
-		default:
+		if _, ended := c.ended(); ended {
+			t.Fatalf("attempt %d ended with the ending of the one before", c.req.Attempt)
 		}
 		n++
-		if c.end(ending{attempt: n}); len(c.ends) != 1 {
+		c.end(ending{attempt: n, kind: returned})
+		if e, ended := c.ended(); !ended || e.kind != returned {
 			t.Fatalf("the ending of attempt %d is lost", n)
 		}
 	}
@@ -49,15 +48,17 @@ func TestLateEnding(t *testing.T) {
 func TestFirstReplyCounts(t *testing.T) {
 	c := newCall(&rpc.Request{ID: "1"})
 	c.begin(wire.Plain, false)
-	first, second := &conn.Message{}, &conn.Message{}
-	if !c.reply(first) || c.reply(second) {
+	first, second := &conn.Message{Body: []byte("1")}, &conn.Message{Body: []byte("2")}
+	if !c.accept(first) || c.accept(second) {
 		t.Error("want the first reply and no other")
 	}
 	c.end(ending{attempt: 1})
-	if got := <-c.replies; got != first {
-		t.Error("got the second reply")
+	if e, ok := c.replied(); !ok || string(e.reply.Body) != "1" {
+		t.Errorf("got %+v, want the first reply", e)
 	}
-	if c.reply(second) || len(c.replies)+len(c.ends) != 0 {
+	_, more := c.replied()
+	_, ended := c.ended()
+	if c.accept(second) || more || ended {
 		t.Error("more came after the reply")
 	}
 }
@@ -69,17 +70,17 @@ func TestLateRefusal(t *testing.T) {
 	}
 	c := newCall(&rpc.Request{ID: "1"})
 	c.begin(wire.Plain, false)
-	if !c.reply(refusal(1, "no")) {
+	if !c.accept(refusal(1, "no")) {
 		t.Error("the answer to the present attempt is refused")
 	}
-	<-c.replies
+	c.replied()
 	c.begin(wire.Plain, false)
 	for _, executed := range []string{"no", "unknown"} {
-		if c.reply(refusal(1, executed)) {
+		if c.accept(refusal(1, executed)) {
 			t.Errorf("a no to the attempt before, executed %s, is taken for the answer", executed)
 		}
 	}
-	if !c.reply(refusal(1, "yes")) { // speaks for the call
+	if !c.accept(refusal(1, "yes")) { // speaks for the call
 		t.Error("what the call came to is refused")
 	}
 }
@@ -103,7 +104,7 @@ func TestLateReplyToAnotherCall(t *testing.T) {
 		for attempt := int64(1); attempt <= int64(n)+1; attempt++ {
 			call, _ := p.add(&rpc.Request{ID: "1", Body: []byte(c.body)})
 			call.begin(wire.Plain, false)
-			if got, want := call.reply(reply(attempt)), slices.Contains(c.own, attempt); got != want {
+			if got, want := call.accept(reply(attempt)), slices.Contains(c.own, attempt); got != want {
 				t.Errorf("call %d: the reply to attempt %d is taken: %v, want %v", n+1, attempt, got, want)
 			}
 			call.attempt = n + 1 // as if it were one call
