@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -15,13 +16,13 @@ func BenchmarkPending(b *testing.B) {
 		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
 			p := newPending()
 			for i := range waiting {
-				p.add(&rpc.Request{ID: fmt.Sprint(i)})
+				p.add(context.Background(), &rpc.Request{ID: fmt.Sprint(i)})
 			}
 			r := &rpc.Request{ID: "0b6e2f3c8d1a4b5c9e7f0a1b2c3d4e5f"}
 			reply := &conn.Message{CorrelationID: r.ID}
 			b.ReportAllocs()
 			for b.Loop() {
-				c, _ := p.add(r)
+				c, _ := p.add(context.Background(), r)
 				c.begin(wire.Plain, false)
 				if !p.get(r.ID).accept(reply) {
 					b.Fatal("the reply was not taken")

@@ -68,7 +68,7 @@ func (c *Client) admit(ctx context.Context, r *rpc.Request, o *callOptions) (*rp
 		return nil, err
 	}
 	defer c.leave()
-	call, ok := c.pending.add(r)
+	call, ok := c.pending.add(ctx, r)
 	if !ok {
 		err := local(rpc.AlreadyExists, rpc.ExecutedUnknown, errors.New("a call with this ID is in flight"))
 		done(err)
@@ -215,7 +215,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 	for {
 		select {
 		case <-call.news:
-		case <-ctx.Done():
+		case <-done(ctx):
 		}
 		if e, ok := c.outcome(ctx, l, call, place); ok {
 			return e
@@ -271,7 +271,7 @@ func (c *Client) room(ctx context.Context, call *call, l *link) event {
 	return await(ctx, c, call, blocked)
 }
 
-func await[T any](ctx context.Context, c *Client, call *call, done <-chan T) event {
+func await[T any](ctx context.Context, c *Client, call *call, until <-chan T) event {
 	for {
 		if e, ok := call.replied(); ok {
 			return e
@@ -280,10 +280,10 @@ func await[T any](ctx context.Context, c *Client, call *call, done <-chan T) eve
 			return e
 		}
 		select {
-		case <-done:
+		case <-until:
 			return event{kind: ready}
 		case <-call.news:
-		case <-ctx.Done():
+		case <-done(ctx):
 		}
 	}
 }

@@ -96,9 +96,9 @@ func (c *Client) newService(queue string) *service {
 // *[rpc.Error]. The deadline is that of ctx, or the client's timeout from now if that is earlier. Options come with the
 // context, see [With]. Do sets ID, Client and Attempt of the request it sends; r itself is not changed.
 func (c *Client) Do(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.callOptions(ctx).timeout)
-	defer cancel()
-	return c.do(ctx, r)
+	own := withTimeout(ctx, c.callOptions(ctx).timeout)
+	defer own.end()
+	return c.do(own, r)
 }
 
 // Call makes one call of m with the request v: with the options of the client, those of the method over them, and opts

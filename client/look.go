@@ -119,7 +119,7 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 func (c *Client) exchangePing(ctx context.Context, l *link, name string, mode wire.Mode, timeout time.Duration) event {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ping, _ := c.pending.add(&rpc.Request{
+	ping, _ := c.pending.add(ctx, &rpc.Request{
 		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: c.ids.next(), Client: c.opts.name,
 	})
 	defer c.pending.remove(ping, false)

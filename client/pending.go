@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -20,6 +21,10 @@ type pending struct {
 	mu    sync.Mutex // guards what follows
 	calls map[string]*call
 	past  *simplelru.LRU[string, past] // by ID, of calls that may be made again, since their callers chose it
+
+	deadlines deadlines
+	alarm     *time.Timer // for the first of them
+	alarmAt   time.Time   // zero: never
 }
 
 // A past is what was sent before under an ID that a caller chose.
@@ -44,6 +49,9 @@ type call struct {
 	req  rpc.Request
 	news chan struct{} // buffered 1: there may be a reply, or an end of what the call waits for
 
+	deadline time.Time // zero: its context tells
+	rank     int       // among the deadlines; guarded by the mutex of pending
+
 	mu       sync.Mutex    // guards what follows
 	reply    *conn.Message // the first ends the call, all others are late
 	ending   ending        // of the attempt that it names
@@ -56,8 +64,12 @@ type call struct {
 	gone     time.Time // since when it is in no queue, and no server has said that it has it; zero if that is not known
 }
 
-func newCall(r *rpc.Request) *call {
-	return &call{req: *r, news: make(chan struct{}, 1)}
+func newCall(ctx context.Context, r *rpc.Request) *call {
+	c := &call{req: *r, news: make(chan struct{}, 1)}
+	if own, ok := ctx.(*callContext); ok {
+		c.deadline = own.deadline
+	}
+	return c
 }
 
 // An ending is how the broker ended an attempt, without a reply.
@@ -67,8 +79,8 @@ type ending struct {
 	reason  string
 }
 
-func (p *pending) add(r *rpc.Request) (*call, bool) {
-	c := newCall(r)
+func (p *pending) add(ctx context.Context, r *rpc.Request) (*call, bool) {
+	c := newCall(ctx, r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, taken := p.calls[r.ID]; taken {
@@ -81,6 +93,9 @@ func (p *pending) add(r *rpc.Request) (*call, bool) {
 			c.others = past.attempts
 		}
 	}
+	if !c.deadline.IsZero() {
+		p.expect(c)
+	}
 	return c, true
 }
 
@@ -90,6 +105,7 @@ func (p *pending) remove(c *call, again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.calls, c.req.ID)
+	p.forgo(c)
 	if again && c.attempt > 0 {
 		p.past.Add(c.req.ID, past{c.attempt, c.others, identity(&c.req)})
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -12,11 +13,11 @@ import (
 
 func TestOneCallPerID(t *testing.T) {
 	p := newPending()
-	first, ok := p.add(&rpc.Request{ID: "1"})
+	first, ok := p.add(context.Background(), &rpc.Request{ID: "1"})
 	if !ok {
 		t.Fatal("a first call is refused")
 	}
-	if _, ok := p.add(&rpc.Request{ID: "1"}); ok {
+	if _, ok := p.add(context.Background(), &rpc.Request{ID: "1"}); ok {
 		t.Error("a second call has the ID of one that waits")
 	}
 	p.remove(first, false)
@@ -27,7 +28,7 @@ func TestOneCallPerID(t *testing.T) {
 
 // An ending that comes late must not be taken for that of the next attempt, nor take its place.
 func TestLateEnding(t *testing.T) {
-	c := newCall(&rpc.Request{ID: "1"})
+	c := newCall(context.Background(), &rpc.Request{ID: "1"})
 	for n := 1; n <= 5000; n++ {
 		c.begin(wire.Plain, false)
 		var wg sync.WaitGroup
@@ -46,7 +47,7 @@ func TestLateEnding(t *testing.T) {
 }
 
 func TestFirstReplyCounts(t *testing.T) {
-	c := newCall(&rpc.Request{ID: "1"})
+	c := newCall(context.Background(), &rpc.Request{ID: "1"})
 	c.begin(wire.Plain, false)
 	first, second := &conn.Message{Body: []byte("1")}, &conn.Message{Body: []byte("2")}
 	if !c.accept(first) || c.accept(second) {
@@ -68,7 +69,7 @@ func TestLateRefusal(t *testing.T) {
 	refusal := func(attempt int64, executed string) *conn.Message {
 		return &conn.Message{Headers: map[string]any{"rpc-attempt": attempt, "rpc-code": "unavailable", "rpc-executed": executed}}
 	}
-	c := newCall(&rpc.Request{ID: "1"})
+	c := newCall(context.Background(), &rpc.Request{ID: "1"})
 	c.begin(wire.Plain, false)
 	if !c.accept(refusal(1, "no")) {
 		t.Error("the answer to the present attempt is refused")
@@ -102,7 +103,7 @@ func TestLateReplyToAnotherCall(t *testing.T) {
 		{"x", []int64{5}}, // of its own that is not known any more
 	} {
 		for attempt := int64(1); attempt <= int64(n)+1; attempt++ {
-			call, _ := p.add(&rpc.Request{ID: "1", Body: []byte(c.body)})
+			call, _ := p.add(context.Background(), &rpc.Request{ID: "1", Body: []byte(c.body)})
 			call.begin(wire.Plain, false)
 			if got, want := call.accept(reply(attempt)), slices.Contains(c.own, attempt); got != want {
 				t.Errorf("call %d: the reply to attempt %d is taken: %v, want %v", n+1, attempt, got, want)
