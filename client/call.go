@@ -14,27 +14,29 @@ import (
 // roundTrip makes a call: it checks the request, passes the breaker and the limit, and carries out the plan.
 func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 	start := time.Now()
-	o := c.callOptions(ctx)
 	c.stats.calls.Add(1)
 
-	req := c.request(r, &o)
-	reply, err := c.admit(ctx, &req, &o)
+	call := c.prepare(ctx, r)
+	reply, err := c.admit(ctx, call)
 	if err != nil {
 		c.stats.failed.Add(1)
 	} else {
 		c.stats.ok.Add(1)
 	}
 	if c.opts.hooks.CallEnded != nil {
-		c.opts.hooks.CallEnded(ctx, CallEnded{Request: &req, Attempts: req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
+		c.opts.hooks.CallEnded(ctx, CallEnded{Request: &call.req, Attempts: call.req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
 	}
 	return reply, err
 }
 
-// request completes a copy of what the caller has given.
-func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
-	req := *r
-	req.ID, req.Client, req.User, req.Attempt = o.id, c.opts.name, c.opts.user, 0
+// prepare makes a call of what the caller has given.
+func (c *Client) prepare(ctx context.Context, r *rpc.Request) *call {
+	call := newCall(ctx, r)
+	o := c.callOptions(ctx)
 	o.once = o.once || r.AtMostOnce
+	call.plan = plan{callOptions: o, plain: c.opts.queue != ""}
+	req := &call.req
+	req.ID, req.Client, req.User, req.Attempt = o.id, c.opts.name, c.opts.user, 0
 	if req.ID == "" {
 		req.ID = c.ids.next()
 	}
@@ -46,46 +48,41 @@ func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
 			}
 		}
 	}
-	return req
+	return call
 }
 
 // admit lets a call through that is well-formed, for a service that can be expected to answer, when there is room.
-func (c *Client) admit(ctx context.Context, r *rpc.Request, o *callOptions) (*rpc.Reply, error) {
-	if err := wire.CheckRequest(r, c.opts.queue != "", c.opts.maxBody); err != nil {
+func (c *Client) admit(ctx context.Context, call *call) (*rpc.Reply, error) {
+	p := &call.plan
+	if err := wire.CheckRequest(&call.req, p.plain, c.opts.maxBody); err != nil {
 		return nil, local(rpc.CodeOf(err), rpc.ExecutedNo, errors.New(message(err)))
 	}
-	if o.durable && c.opts.queue != "" {
+	if p.durable && p.plain {
 		return nil, local(rpc.InvalidArgument, rpc.ExecutedNo, errPlain)
 	}
-	queue := c.queue(r.Service)
-	svc := c.services.get(queue, func() *service { return c.newService(queue) })
-	done, err := c.allow(ctx, svc, r, o)
+	svc := c.service(call.req.Service)
+	p.queue, p.budget, p.back = svc.queue, svc.spend, svc.back
+	permit, err := c.allow(ctx, svc, &call.req, &p.callOptions)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.enter(ctx, o.failFast); err != nil {
-		done(err)
+	reply, err := c.place(ctx, svc, call)
+	permit.done(err)
+	return reply, err
+}
+
+// place gives a call its place among those in flight, as long as it takes.
+func (c *Client) place(ctx context.Context, svc *service, call *call) (*rpc.Reply, error) {
+	if err := c.enter(ctx, call.plan.failFast); err != nil {
 		return nil, err
 	}
 	defer c.leave()
-	call, ok := c.pending.add(ctx, r)
-	if !ok {
-		err := local(rpc.AlreadyExists, rpc.ExecutedUnknown, errors.New("a call with this ID is in flight"))
-		done(err)
-		return nil, err
+	if !c.pending.add(call) {
+		return nil, local(rpc.AlreadyExists, rpc.ExecutedUnknown, errors.New("a call with this ID is in flight"))
 	}
-	defer c.pending.remove(call, o.id != "")
+	defer c.pending.remove(call, call.plan.id != "")
 	svc.budget.earn()
-	reply, err := c.carryOut(ctx, svc, call, &plan{
-		callOptions: *o,
-		plain:       c.opts.queue != "",
-		queue:       queue,
-		budget:      svc.budget.spend,
-		back:        func() bool { return c.services.returning(svc) },
-	})
-	done(err)
-	r.Attempt = call.req.Attempt
-	return reply, err
+	return c.carryOut(ctx, svc, call, &call.plan)
 }
 
 // carryOut does step after step of the plan, until its end.

@@ -84,10 +84,19 @@ func New(c conn.Connector, opts ...Option) (*Client, error) {
 	return client, nil
 }
 
-func (c *Client) newService(queue string) *service {
-	s := &service{budget: newBudget()}
+// service returns the service of that name. All are one if their requests go to a queue by its name.
+func (c *Client) service(name string) *service {
+	if c.opts.queue != "" {
+		name = c.opts.queue
+	}
+	return c.services.get(name, func() *service { return c.newService(name) })
+}
+
+func (c *Client) newService(name string) *service {
+	s := &service{queue: c.queue(name), budget: newBudget()}
+	s.spend, s.back = s.budget.spend, func() bool { return c.services.returning(s) }
 	if !c.opts.noBreaker {
-		s.breaker = newBreaker(queue, c.opts.hooks.Breaker)
+		s.breaker = newBreaker(s.queue, c.opts.hooks.Breaker)
 	}
 	return s
 }

@@ -82,7 +82,6 @@ func (c *callContext) end() {
 	}
 }
 
-
 // done returns a channel to wait for the end of ctx. If ctx is that of a call it need not tell of its deadline, which is among the
 // deadlines of the calls that wait.
 func done(ctx context.Context) <-chan struct{} {

@@ -55,7 +55,9 @@ func (p *pending) expire() {
 			return
 		}
 		heap.Pop(&p.deadlines)
+		first.mu.Lock()
 		first.wake()
+		first.mu.Unlock()
 	}
 	p.alarmAt = time.Time{}
 }

@@ -19,7 +19,8 @@ func TestDeadlines(t *testing.T) {
 		waiting := make(map[*call]bool)
 		for n := range 2000 {
 			timeout := time.Duration(1+rand.IntN(1000)) * time.Millisecond
-			c, _ := p.add(withTimeout(context.Background(), timeout), &rpc.Request{ID: strconv.Itoa(n)})
+			c := newCall(withTimeout(context.Background(), timeout), &rpc.Request{ID: strconv.Itoa(n)})
+			p.add(c)
 			waiting[c] = true
 			if n%3 == 0 {
 				for c := range waiting {

@@ -119,9 +119,10 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 func (c *Client) exchangePing(ctx context.Context, l *link, name string, mode wire.Mode, timeout time.Duration) event {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ping, _ := c.pending.add(ctx, &rpc.Request{
+	ping := newCall(ctx, &rpc.Request{
 		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: c.ids.next(), Client: c.opts.name,
 	})
+	c.pending.add(ping)
 	defer c.pending.remove(ping, false)
 	return c.exchange(ctx, l, ping, wire.Attempt{Mode: mode})
 }

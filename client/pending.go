@@ -20,6 +20,7 @@ import (
 type pending struct {
 	mu    sync.Mutex // guards what follows
 	calls map[string]*call
+	spare []chan struct{}              // for the news of other calls
 	past  *simplelru.LRU[string, past] // by ID, of calls that may be made again, since their callers chose it
 
 	deadlines deadlines
@@ -34,7 +35,10 @@ type past struct {
 	identity uint64 // of the last call
 }
 
-const maxPast = 10_000 // what is late for a call is long here before as many others have ended
+const (
+	maxPast  = 10_000 // what is late for a call is long here before as many others have ended
+	maxSpare = 1024
+)
 
 func newPending() pending {
 	past, err := simplelru.NewLRU[string, past](maxPast, nil)
@@ -46,13 +50,13 @@ func newPending() pending {
 
 // A call is one that waits for its answer.
 type call struct {
-	req  rpc.Request
-	news chan struct{} // buffered 1: there may be a reply, or an end of what the call waits for
-
+	req      rpc.Request
+	plan     plan
 	deadline time.Time // zero: its context tells
 	rank     int       // among the deadlines; guarded by the mutex of pending
 
-	mu       sync.Mutex    // guards what follows
+	mu       sync.Mutex    // guards what follows; news is the caller's to read
+	news     chan struct{} // buffered 1: there may be a reply, or an end of what the call waits for; nil while it is not pending
 	reply    *conn.Message // the first ends the call, all others are late
 	ending   ending        // of the attempt that it names
 	before   int           // attempts that were made before, under the same ID
@@ -65,7 +69,7 @@ type call struct {
 }
 
 func newCall(ctx context.Context, r *rpc.Request) *call {
-	c := &call{req: *r, news: make(chan struct{}, 1)}
+	c := &call{req: *r}
 	if own, ok := ctx.(*callContext); ok {
 		c.deadline = own.deadline
 	}
@@ -79,24 +83,30 @@ type ending struct {
 	reason  string
 }
 
-func (p *pending) add(ctx context.Context, r *rpc.Request) (*call, bool) {
-	c := newCall(ctx, r)
+// add reports whether there is no other call with the ID.
+func (p *pending) add(c *call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, taken := p.calls[r.ID]; taken {
-		return nil, false
+	id := c.req.ID
+	if _, taken := p.calls[id]; taken {
+		return false
 	}
-	p.calls[r.ID] = c
-	if past, again := p.past.Get(r.ID); again {
+	if last := len(p.spare) - 1; last >= 0 {
+		c.news, p.spare = p.spare[last], p.spare[:last]
+	} else {
+		c.news = make(chan struct{}, 1)
+	}
+	p.calls[id] = c
+	if past, again := p.past.Get(id); again {
 		c.attempt, c.before, c.others = past.attempts, past.attempts, past.others
-		if past.identity != identity(r) {
+		if past.identity != identity(&c.req) {
 			c.others = past.attempts
 		}
 	}
 	if !c.deadline.IsZero() {
 		p.expect(c)
 	}
-	return c, true
+	return true
 }
 
 // remove forgets a call. If it may be made again its attempts go on from there: what still comes for an old one must not
@@ -106,9 +116,25 @@ func (p *pending) remove(c *call, again bool) {
 	defer p.mu.Unlock()
 	delete(p.calls, c.req.ID)
 	p.forgo(c)
+	if news := c.retire(); len(p.spare) < maxSpare {
+		p.spare = append(p.spare, news)
+	}
 	if again && c.attempt > 0 {
 		p.past.Add(c.req.ID, past{c.attempt, c.others, identity(&c.req)})
 	}
+}
+
+// retire returns the channel for news, to which the call sends nothing from now on, however late.
+func (c *call) retire() chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	news := c.news
+	c.news = nil
+	select {
+	case <-news:
+	default:
+	}
+	return news
 }
 
 var seed = maphash.MakeSeed()
@@ -172,18 +198,20 @@ func (c *call) end(e ending) {
 	c.wake()
 }
 
-// wake has the caller look whether what it waits for has ended.
+// wake has the caller look whether what it waits for has ended. It is called with the mutex locked.
 func (c *call) wake() {
 	select {
 	case c.news <- struct{}{}:
-	default: // it will look anyway
+	default: // it will look anyway, or has ended
 	}
 }
 
 // wakeAll does so for all calls.
 func (p *pending) wakeAll() {
 	for _, c := range p.all() {
+		c.mu.Lock()
 		c.wake()
+		c.mu.Unlock()
 	}
 }
 

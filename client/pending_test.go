@@ -13,11 +13,11 @@ import (
 
 func TestOneCallPerID(t *testing.T) {
 	p := newPending()
-	first, ok := p.add(context.Background(), &rpc.Request{ID: "1"})
-	if !ok {
+	first := newCall(context.Background(), &rpc.Request{ID: "1"})
+	if !p.add(first) {
 		t.Fatal("a first call is refused")
 	}
-	if _, ok := p.add(context.Background(), &rpc.Request{ID: "1"}); ok {
+	if p.add(newCall(context.Background(), &rpc.Request{ID: "1"})) {
 		t.Error("a second call has the ID of one that waits")
 	}
 	p.remove(first, false)
@@ -64,6 +64,29 @@ func TestFirstReplyCounts(t *testing.T) {
 	}
 }
 
+// What comes late for a call must not wake another, which has its channel by then.
+func TestLateNews(t *testing.T) {
+	p := newPending()
+	late, next := newCall(context.Background(), &rpc.Request{ID: "1"}), newCall(context.Background(), &rpc.Request{ID: "2"})
+	p.add(late)
+	late.begin(wire.Plain, false)
+	late.accept(&conn.Message{}) // and is not looked at
+	news := late.news
+	p.remove(late, false)
+	p.add(next)
+	if next.news != news {
+		t.Fatal("the channel is not used again")
+	}
+	late.begin(wire.Plain, false)
+	late.end(ending{attempt: 2, kind: returned})
+	p.wakeAll()
+	<-next.news // by wakeAll
+	late.accept(&conn.Message{})
+	if len(next.news) != 0 {
+		t.Error("the next call is woken by what is late")
+	}
+}
+
 // A no to an earlier attempt must not end the present one: that may be executed.
 func TestLateRefusal(t *testing.T) {
 	refusal := func(attempt int64, executed string) *conn.Message {
@@ -103,7 +126,8 @@ func TestLateReplyToAnotherCall(t *testing.T) {
 		{"x", []int64{5}}, // of its own that is not known any more
 	} {
 		for attempt := int64(1); attempt <= int64(n)+1; attempt++ {
-			call, _ := p.add(context.Background(), &rpc.Request{ID: "1", Body: []byte(c.body)})
+			call := newCall(context.Background(), &rpc.Request{ID: "1", Body: []byte(c.body)})
+			p.add(call)
 			call.begin(wire.Plain, false)
 			if got, want := call.accept(reply(attempt)), slices.Contains(c.own, attempt); got != want {
 				t.Errorf("call %d: the reply to attempt %d is taken: %v, want %v", n+1, attempt, got, want)

@@ -40,14 +40,17 @@ const (
 // services is what the client knows of each service.
 type services struct {
 	mu       sync.Mutex // guards the fields of the services too
-	queues   *lru.Cache[string, *service]
+	named    *lru.Cache[string, *service]
 	announce func(queue, presence string) // may be nil
 }
 
 // A service is one that the client has called.
 type service struct {
+	queue   string // where the requests to it are
 	breaker *breaker
 	budget  *budget
+	spend   func() bool // see plan
+	back    func() bool
 
 	state  presence
 	at     time.Time     // since when
@@ -73,21 +76,21 @@ func (s *service) line(durable bool) *line {
 }
 
 func newServices(announce func(queue, presence string)) *services {
-	queues, err := lru.New[string, *service](maxServices)
+	named, err := lru.New[string, *service](maxServices)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &services{queues: queues, announce: announce}
+	return &services{named: named, announce: announce}
 }
 
-// get returns the service behind a queue. One that was not called for long may have been forgotten.
-func (s *services) get(queue string, make func() *service) *service {
+// get returns the service of a name. One that was not called for long may have been forgotten.
+func (s *services) get(name string, make func() *service) *service {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	svc, ok := s.queues.Get(queue)
+	svc, ok := s.named.Get(name)
 	if !ok {
 		svc = make()
-		s.queues.Add(queue, svc)
+		s.named.Add(name, svc)
 	}
 	return svc
 }
@@ -216,7 +219,7 @@ func (s *services) doubt(svc *service, grace time.Duration) {
 func (s *services) reconnected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, svc := range s.queues.Values() {
+	for _, svc := range s.named.Values() {
 		switch svc.state {
 		case denied:
 			continue // that is why there is a new session
@@ -251,9 +254,8 @@ func (c *Client) Services() []ServiceState {
 func (s *services) states() (states []ServiceState, breakers []*breaker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, queue := range slices.Backward(s.queues.Keys()) {
-		svc, _ := s.queues.Peek(queue)
-		states = append(states, ServiceState{Queue: queue, Presence: svc.state.String()})
+	for _, svc := range slices.Backward(s.named.Values()) {
+		states = append(states, ServiceState{Queue: svc.queue, Presence: svc.state.String()})
 		breakers = append(breakers, svc.breaker)
 	}
 	return states, breakers
