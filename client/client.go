@@ -26,6 +26,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,6 +50,7 @@ type Client struct {
 	ids      ids
 	life     context.Context // ends with Close
 	end      context.CancelFunc
+	live     atomic.Pointer[link] // the current one, if it may be used; only ever set with the mutex locked
 
 	mu      sync.Mutex // guards what follows
 	current *link
@@ -160,6 +162,7 @@ func (c *Client) Close(ctx context.Context) error {
 		return nil
 	}
 	c.closed = true
+	c.live.Store(nil)
 	current := c.current
 	c.mu.Unlock()
 	c.end()
