@@ -420,7 +420,7 @@ func TestNoServer(t *testing.T) {
 				}
 
 				r.serve(r.broker.Connector("server"), twice)
-				time.Sleep(100 * time.Millisecond) // for so long a look is trusted
+				time.Sleep(time.Second) // a look is trusted for 50 ms, a search for an exchange for a second
 				if got, err := client.Call(t.Context(), called, double, 21); got != 42 || err != nil {
 					t.Errorf("with a server: got %d, %v", got, err)
 				}

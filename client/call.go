@@ -194,7 +194,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 		return e
 	}
 	attempt := call.begin(a.Mode, a.Once)
-	a.ReplyTo, a.Copy = l.replyTo, l.copy
+	a.ReplyTo = l.replyTo
 	deadline, _ := ctx.Deadline()
 	a.Timeout = time.Until(deadline)
 	var confirmed func(bool)
@@ -229,7 +229,8 @@ func (c *Client) outcome(ctx context.Context, l *link, call *call, place int64) 
 		return e, true
 	}
 	if err := l.session.Err(); err != nil {
-		if l.last(place) && errors.Is(err, conn.ErrRefused) && wire.Denies(call.req.Service, err.Error()) {
+		refused := errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrNotFound)
+		if refused && l.last(place) && wire.Denies(call.req.Service, err.Error()) {
 			return event{kind: forbidden, cause: err}, true
 		}
 		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}, true

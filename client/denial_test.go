@@ -62,7 +62,7 @@ func refusing(c conn.Connector, publish func(p conn.Publisher, m *conn.Message, 
 		if err == nil {
 			return nil
 		}
-		return &conn.Error{Code: 403, Reason: "ACCESS_REFUSED - write access to exchange 'rabbitrpc' in vhost '/' refused for user 'x'"}
+		return &conn.Error{Code: 403, Reason: "ACCESS_REFUSED - write access to exchange 'rabbitrpc.math' in vhost '/' refused for user 'x'"}
 	}}
 }
 
@@ -109,6 +109,7 @@ func TestPingDenied(t *testing.T) {
 			h.lookErr = conn.ErrRefused
 			return h
 		})
+		r.serve(r.broker.Connector("server"), twice)
 		start := time.Now()
 		_, err := r.call(t.Context(), 1)
 		check(t, err, rpc.PermissionDenied, rpc.ExecutedNo, conn.ErrRefused)

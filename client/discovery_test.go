@@ -176,11 +176,11 @@ func TestForgedAnswers(t *testing.T) {
 				must(t, err)
 				p, err := s.OpenPublisher(ctx, nil)
 				must(t, err)
-				must(t, s.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}))
+				must(t, s.DeclareExchange(ctx, wire.QuestionExchange))
 				q, err := s.DeclareQueue(ctx, conn.Queue{Exclusive: true})
 				must(t, err)
-				must(t, s.BindQueue(ctx, q.Name, wire.Exchange, wire.AllKey))
-				must(t, s.BindQueue(ctx, q.Name, wire.Exchange, wire.DiscoveryKey("math")))
+				must(t, s.BindQueue(ctx, q.Name, wire.DiscoveryExchange, wire.AllKey))
+				must(t, s.BindQueue(ctx, q.Name, wire.DiscoveryExchange, wire.DiscoveryKey("math")))
 				_, err = s.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true}, func(d *conn.Delivery) {
 					m := conn.Message{Key: d.ReplyTo, CorrelationID: d.CorrelationID, Body: []byte(c.body)}
 					if c.edit != nil {

@@ -28,7 +28,7 @@ type heard struct {
 }
 
 func (e *ear) open(ctx context.Context) error {
-	err := e.session.DeclareExchange(ctx, conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true})
+	err := e.session.DeclareExchange(ctx, wire.QuestionExchange)
 	if err != nil && !errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrPrecondition) {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 // A link is what the client has in one session: a publisher, and a reply queue of its own that ends with the session.
@@ -19,7 +18,6 @@ type link struct {
 	begun     atomic.Int64 // publishes
 	ended     atomic.Int64
 	replyTo   string
-	copy      any // see wire.Attempt.Copy
 	consumer  conn.Consumer
 
 	silent   bool  // nothing comes back: there has to be another; guarded by the client's mutex
@@ -138,13 +136,6 @@ func (c *Client) renew(l *link) {
 }
 
 func (l *link) open(ctx context.Context, c *Client) (err error) {
-	if c.opts.queue == "" {
-		// A publish to an exchange that is not there costs the session its life. Who may not declare it relies on the servers.
-		err = l.session.DeclareExchange(ctx, wire.RequestExchange)
-		if err != nil && !errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrPrecondition) {
-			return err
-		}
-	}
 	q, err := l.session.DeclareQueue(ctx, conn.Queue{Exclusive: true, AutoDelete: true})
 	if err != nil {
 		return fmt.Errorf("reply queue: %w", err)
@@ -154,7 +145,7 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 			l.session.DeleteQueue(context.WithoutCancel(ctx), q.Name) // the session may live on
 		}
 	}()
-	l.replyTo, l.copy = q.Name, wire.CopyTo(q.Name)
+	l.replyTo = q.Name
 	if l.publisher, err = l.session.OpenPublisher(ctx, c.onReturn); err != nil {
 		return err
 	}

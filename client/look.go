@@ -63,6 +63,11 @@ func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string
 		return c.ping(ctx, l, svc, name)
 	case err != nil:
 		return unknown, err
+	}
+	if err := c.ensureExchange(ctx, l, svc, name); err != nil {
+		return unknown, err
+	}
+	switch {
 	case info.Consumers == 0 && time.Since(start) >= leaderTimeout:
 		return unknown, nil
 	case info.Consumers == 0:
@@ -102,6 +107,9 @@ func (c *Client) listen(ctx context.Context, l *link, svc *service, name string,
 // ping asks whoever serves the service to answer at once. If it comes back nobody is there, or nobody has room: that cannot
 // be told apart without a look.
 func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (presence, error) {
+	if there, err := c.seekExchange(ctx, l, svc, name); !there {
+		return missing, err
+	}
 	switch e := c.exchangePing(ctx, l, name, wire.Direct, pingTimeout); e.kind {
 	case replied, failed, full: // a server that does not know pings is one; who is at a full queue, a request will tell
 		return present, nil

@@ -178,6 +178,9 @@ func (c *call) accept(m *conn.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	attempt := wire.AttemptOf(m)
+	if c.mode == wire.Plain {
+		attempt = wire.AttemptOfAny(m)
+	}
 	earlier := attempt > 0 && (attempt < c.attempt || attempt <= c.before)
 	if c.answered || earlier && (attempt <= c.others || wire.Refuses(m)) {
 		return false

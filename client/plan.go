@@ -1,10 +1,12 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -51,7 +53,7 @@ const (
 	looked            // known is what there is
 	replied           // by the server
 	failed            // the server said no
-	forbidden         // the broker lets this client not publish the request
+	forbidden         // the broker lets this client not publish the request, or has no exchange for it
 	returned          // unroutable: nobody has the request
 	bounced           // no server had room for it, or one had it and died
 	expired           // it was in the queue until the deadline
@@ -129,6 +131,9 @@ func (p *plan) next(e event) step {
 		return p.refused(local(rpc.ResourceExhausted, rpc.ExecutedNo, e.cause))
 
 	case forbidden:
+		if errors.Is(e.cause, conn.ErrNotFound) {
+			return p.nobody()
+		}
 		return p.fail(rpc.PermissionDenied, e.cause)
 	case returned:
 		return p.nobody()

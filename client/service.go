@@ -6,6 +6,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
 // A presence is what the client knows of who serves a queue.
@@ -59,6 +61,9 @@ type service struct {
 	took   time.Duration // what a call takes, without waiting in the queue: a moving average
 	direct line
 	stored line // of durable calls
+
+	exchangeIn conn.Session // that its exchange was found in
+	missed     time.Time    // when it was looked for in vain
 }
 
 // A line is what the client knows of a channel that requests to a service take, in this session.

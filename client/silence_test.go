@@ -118,7 +118,7 @@ type droppingPublisher struct {
 
 func (p droppingPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
 	isPing := m.Type == wire.Ping
-	if !isPing && strings.HasPrefix(m.Key, "call.") && !p.d.pings {
+	if !isPing && strings.HasPrefix(m.Exchange, "rabbitrpc.") && !p.d.pings {
 		p.d.requests.Add(1)
 	}
 	if isPing || !p.d.pings {

@@ -97,6 +97,14 @@ func (s *session) BindQueue(ctx context.Context, queue, exchange, key string) er
 	})
 }
 
+func (s *session) DeleteExchange(ctx context.Context, name string) error {
+	err := s.do(ctx, "delete exchange", []string{name}, func(ch *amqp.Channel) error { return ch.ExchangeDelete(name, false, false) })
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 func (s *session) DeleteQueue(ctx context.Context, name string) error {
 	err := s.do(ctx, "delete queue", []string{name}, func(ch *amqp.Channel) error {
 		_, err := ch.QueueDelete(name, false, false, false)

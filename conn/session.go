@@ -38,6 +38,9 @@ type Session interface {
 	// BindQueue routes messages that are published to exchange with key to queue as well.
 	BindQueue(ctx context.Context, queue, exchange, key string) error
 
+	// DeleteExchange deletes an exchange with its bindings. No exchange of that name is no error.
+	DeleteExchange(ctx context.Context, name string) error
+
 	// DeleteQueue deletes a queue with all that is in it. No queue of that name is no error.
 	DeleteQueue(ctx context.Context, name string) error
 

@@ -17,7 +17,7 @@ func (s *Server) declare(ctx context.Context, session conn.Session) (refused, er
 	for _, step := range [...]func() error{
 		func() error { return session.DeclareExchange(ctx, t.Exchange) },
 		func() error { _, err := session.DeclareQueue(ctx, t.Queue); return err },
-		func() error { return session.BindQueue(ctx, t.Queue.Name, t.Exchange.Name, t.Key) },
+		func() error { return session.BindQueue(ctx, t.Queue.Name, t.Exchange.Name, "") },
 		func() error { return s.declarePlain(ctx, session) },
 	} {
 		err := step()

@@ -58,7 +58,7 @@ func provision(t *testing.T, r *rig) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.BindQueue(t.Context(), topology.Queue.Name, topology.Exchange.Name, topology.Key); err != nil {
+	if err := s.BindQueue(t.Context(), topology.Queue.Name, topology.Exchange.Name, ""); err != nil {
 		t.Fatal(err)
 	}
 }

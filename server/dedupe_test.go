@@ -100,7 +100,7 @@ func TestSameID(t *testing.T) {
 		}), "[2 2*]", 1},
 		{"another payload", one, with(func(m *conn.Message) { m.Body = []byte("7") }), "[2 invalid_argument]", 1},
 		{"another content type", one, with(func(m *conn.Message) { m.ContentType = "text/plain" }), "[2 invalid_argument]", 1},
-		{"another client", one, with(func(m *conn.Message) { m.Headers["rpc-client"] = "other" }), "[2 2]", 2},
+		{"another client", one, with(func(m *conn.Message) { m.AppID = "other" }), "[2 2]", 2},
 		{"another method", one, with(func(m *conn.Message) { m.Type = "same" }), "[2 2]", 2},
 		{"failed call", of("fails"), of("fails"), "[aborted aborted]", 1},
 		{"call that was denied", of("denies"), of("denies"), "[aborted aborted]", 2},

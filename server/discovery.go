@@ -128,10 +128,10 @@ func (s *Server) openInstance(ctx context.Context, session conn.Session, queue s
 // bindInstance binds the queue for questions. It declares the exchange only if that is not there: many servers may not.
 func (s *Server) bindInstance(ctx context.Context, session conn.Session, queue string) error {
 	for _, key := range []string{wire.AllKey, wire.DiscoveryKey(s.service)} {
-		err := session.BindQueue(ctx, queue, wire.Exchange, key)
+		err := session.BindQueue(ctx, queue, wire.DiscoveryExchange, key)
 		if errors.Is(err, conn.ErrNotFound) {
-			if err = session.DeclareExchange(ctx, wire.RequestExchange); err == nil {
-				err = session.BindQueue(ctx, queue, wire.Exchange, key)
+			if err = session.DeclareExchange(ctx, wire.QuestionExchange); err == nil {
+				err = session.BindQueue(ctx, queue, wire.DiscoveryExchange, key)
 			}
 		}
 		if err != nil {

@@ -60,6 +60,13 @@ func TestDiscoveryRefused(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig) {
 				var right atomic.Value
 				right.Store(lacks)
+				session, err := r.conn.Session(t.Context())
+				if err == nil {
+					err = session.DeclareExchange(t.Context(), wire.QuestionExchange)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
 				r.start(limited{r.conn, &right}, twice)
 				time.Sleep(10 * time.Minute)
 				r.mustAnswer()

@@ -32,7 +32,7 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	headerBytes := func(n int) func(*conn.Message) { // those in these tests have 136 anyway
-		return func(m *conn.Message) { m.Headers["h"] = strings.Repeat("x", n-136-9) }
+		return func(m *conn.Message) { m.Headers["h"] = strings.Repeat("x", n-41-9) }
 	}
 	timeout := func(ms int64) func(*conn.Message) { return func(m *conn.Message) { m.Headers["rpc-timeout-ms"] = ms } }
 	none := server.Limits{}

@@ -237,7 +237,7 @@ func TestTwoServices(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- other.Run(ctx) }()
 		<-other.Ready()
-		toOther := func(m *conn.Message) { m.Key, m.Type = wire.Key("other"), "thrice" }
+		toOther := func(m *conn.Message) { m.Exchange, m.Type = wire.Exchange("other"), "thrice" }
 		if reply, err := r.ask(r.request("5", toOther)); err != nil || string(reply.Body) != "15" {
 			t.Errorf("got %v, %v", reply, err)
 		}

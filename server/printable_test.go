@@ -79,7 +79,7 @@ func TestLogIsPrintable(t *testing.T) {
 				for method := range handlers {
 					for n, edit := range []func(*conn.Message){
 						func(m *conn.Message) {},
-						func(m *conn.Message) { m.Headers["rpc-client"], m.Headers[evil] = evil, evil },
+						func(m *conn.Message) { m.AppID, m.Headers[evil] = evil, evil },
 						func(m *conn.Message) { m.Type = evil },
 						func(m *conn.Message) { m.ContentType = evil },
 						func(m *conn.Message) { m.ContentEncoding = evil },

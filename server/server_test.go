@@ -338,7 +338,7 @@ func TestAnswer(t *testing.T) {
 		if got.ContentType != "application/json" || string(got.Body) != "42" || got.CorrelationID != "id-1" {
 			t.Errorf("got %+v", got)
 		}
-		for _, name := range []string{"rpc-client", "rpc-timeout-ms", "CC"} {
+		for _, name := range []string{"rpc-version", "rpc-timeout-ms"} {
 			if v, ok := got.Headers[name]; ok {
 				t.Errorf("header %s: %v of the request is in the reply", name, v)
 			}

@@ -14,7 +14,7 @@ import (
 )
 
 func from(client string) func(*conn.Message) {
-	return func(m *conn.Message) { m.Headers["rpc-client"] = client }
+	return func(m *conn.Message) { m.AppID = client }
 }
 
 func fromUser(m *conn.Message) { m.UserID = "guest" }

@@ -91,12 +91,15 @@ func show(w io.Writer, r *parked.Request) {
 		line("attempts", fmt.Sprint(r.Attempts))
 	}
 	line("user", r.User)
-	line("client", wire.ClientOf(&r.Message))
+	client := wire.ClientOf(&r.Message)
+	line("client", client)
 	line("reply-to", r.ReplyTo)
 	line("content type", r.ContentType)
 	line("content encoding", r.ContentEncoding)
 	line("message id", r.MessageID)
-	line("app id", r.AppID)
+	if r.AppID != client { // of a caller that knows nothing of the protocol
+		line("app id", r.AppID)
+	}
 	line("timestamp", when(r.Timestamp))
 	if r.Priority > 0 {
 		line("priority", fmt.Sprint(r.Priority))

@@ -67,9 +67,9 @@ func (c *cast) eavesdrops(t *testing.T) {
 		queue := wire.InstanceQueue(limited, user)
 		_, err = s.DeclareQueue(t.Context(), conn.Queue{Name: queue, Exclusive: true, AutoDelete: true})
 		c.must(err)
-		for _, key := range []string{wire.Key("foreign"), "#"} {
-			if err := s.BindQueue(t.Context(), queue, wire.Exchange, key); !errors.Is(err, conn.ErrRefused) {
-				t.Errorf("%s binds %s: got %v, want a refusal", user, key, err)
+		for _, exchange := range []string{wire.Exchange("foreign"), wire.DiscoveryExchange} {
+			if err := s.BindQueue(t.Context(), queue, exchange, "#"); !errors.Is(err, conn.ErrRefused) {
+				t.Errorf("%s binds to %s: got %v, want a refusal", user, exchange, err)
 			}
 		}
 	}
@@ -96,9 +96,11 @@ func (c *cast) clients(t *testing.T) {
 	_, err = s.DeclareQueue(t.Context(), foreign.Queue)
 	c.must(err)
 	defer s.DeleteQueue(context.Background(), foreign.Queue.Name)
-	c.must(s.BindQueue(t.Context(), foreign.Queue.Name, foreign.Exchange.Name, foreign.Key))
+	c.must(s.DeclareExchange(t.Context(), foreign.Exchange))
+	defer s.DeleteExchange(context.Background(), foreign.Exchange.Name)
+	c.must(s.BindQueue(t.Context(), foreign.Queue.Name, foreign.Exchange.Name, ""))
 	_, err = s.Consume(t.Context(), conn.Consume{Queue: foreign.Queue.Name, NoAck: true}, func(*conn.Delivery) {
-		t.Error("a request got through without a topic permission")
+		t.Error("a request got through without a right")
 	})
 	c.must(err)
 	cl, err := client.New(c.open("web"))
@@ -106,7 +108,7 @@ func (c *cast) clients(t *testing.T) {
 	defer cl.Close(context.Background())
 	_, err = cl.Do(t.Context(), &rpc.Request{Service: "foreign", Method: "x", ContentType: rpc.ContentTypeJSON, Body: []byte("1")})
 	if rpc.CodeOf(err) != rpc.PermissionDenied {
-		t.Errorf("a service without a topic permission: got %v, want permission_denied", err)
+		t.Errorf("a service without a right: got %v, want permission_denied", err)
 	}
 }
 
@@ -184,7 +186,7 @@ func (c *cast) parks(t *testing.T) {
 func (c *cast) declaringServer(t *testing.T) {
 	c.must(c.provision(""))
 	admin := testbroker.Node(t)
-	c.must(admin.DeleteExchange(t.Context(), wire.Exchange))
+	c.must(admin.DeleteExchange(t.Context(), wire.DiscoveryExchange))
 	alone := c.serve("alone")
 	if err := c.call(c.open("web"), patience); !alone.ready || err != nil || c.hidden(alone) {
 		t.Errorf("ready %v, call: %v; or it is hidden", alone.ready, err)

@@ -15,9 +15,10 @@ import (
 const topologyHelp = `Declare, check and delete what the broker has of services, so that servers need no right
 to do so.
 
-That is the exchange rabbitrpc, for all services, and for each a queue rabbitrpc.SERVICE,
-the binding between the two, and the queue rabbitrpc.SERVICE.parked. Servers declare
-exactly that themselves, where they may. Where they may not, they use what is there.
+That is for each service an exchange and a queue, both rabbitrpc.SERVICE, the binding between
+the two, and the queue rabbitrpc.SERVICE.parked; and the exchange rabbitrpc, by which the
+instances of all services are found. Servers declare exactly that themselves, where they may.
+Where they may not, they use what is there.
 `
 
 func newTopology() *cobra.Command {
@@ -137,7 +138,7 @@ func migratable(service string, err error) error {
 }
 
 const topologyDeleteHelp = `Delete the queues of services that are gone: rabbitrpc.SERVICE, its parked queue, and the one of
---queue. The exchange stays: it is of all services.
+--queue; then the exchange rabbitrpc.SERVICE. The exchange rabbitrpc stays: it is of all services.
 
 Nothing of a service is deleted as long as one of them has messages or consumers. It
 looks first and deletes then, so stop servers and callers before. --force deletes all, with

@@ -138,13 +138,13 @@ type verdict struct {
 func (p *publisher) deliver(published *conn.Message) (v verdict, err error) {
 	b := p.s.b
 	m := message{Message: onWire(published)}
-	if m.UserID != "" && m.UserID != p.s.c.user {
-		return v, &conn.Error{Code: 406, Reason: fmt.Sprintf("PRECONDITION_FAILED - user_id property set to '%s' but authenticated user was '%s'", m.UserID, p.s.c.user)}
-	}
 	m.keys = append([]string{m.Key}, carbonCopies(&m.Message)...)
 	queues, exists := b.route(m.Exchange, m.keys)
 	if !exists {
 		return v, noExchange(m.Exchange)
+	}
+	if m.UserID != "" && m.UserID != p.s.c.user {
+		return v, &conn.Error{Code: 406, Reason: fmt.Sprintf("PRECONDITION_FAILED - user_id property set to '%s' but authenticated user was '%s'", m.UserID, p.s.c.user)}
 	}
 	if len(queues) == 0 && published.Mandatory {
 		v.returned = &conn.Return{Message: m.Message, Code: 312, Reason: "NO_ROUTE"}

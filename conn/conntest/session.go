@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -170,6 +171,16 @@ func (s *session) BindQueue(ctx context.Context, queue, exchange, key string) er
 			return err
 		}
 		return s.b.bind(q, exchange, key)
+	})
+}
+
+func (s *session) DeleteExchange(ctx context.Context, name string) error {
+	return s.do(ctx, "delete exchange "+name, func() error {
+		if name == "" || strings.HasPrefix(name, "amq.") {
+			return reserved("exchange", name)
+		}
+		delete(s.b.exchanges, name)
+		return nil
 	})
 }
 

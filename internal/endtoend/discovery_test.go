@@ -86,7 +86,7 @@ func TestUnreadableQuestion(t *testing.T) {
 	wait(t, "the instance", func() bool { return len(instances(t, d, method.Service)) == 1 })
 	session, err := server.Session(t.Context())
 	must(t, err)
-	sendUnreadable(t, addr, wire.Exchange, wire.DiscoveryKey(method.Service))
+	sendUnreadable(t, addr, wire.DiscoveryExchange, wire.DiscoveryKey(method.Service))
 	if got := instances(t, d, method.Service); len(got) != 0 {
 		t.Error("the message has not ended the session for questions: this shows nothing")
 	}

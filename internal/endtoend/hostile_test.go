@@ -23,7 +23,7 @@ import (
 // rogues are messages that nobody means well with. answer is a queue that may be answered, plain the server's plain queue.
 func rogues(service, answer, plain string, n int) []conn.Message {
 	headers := func(extra ...any) map[string]any {
-		h := map[string]any{"rpc-version": int64(1), "rpc-timeout-ms": int64(1000), "rpc-client": "rogue"}
+		h := map[string]any{"rpc-version": int64(1), "rpc-timeout-ms": int64(1000)}
 		for i := 0; i < len(extra); i += 2 {
 			h[extra[i].(string)] = extra[i+1]
 		}
@@ -36,7 +36,7 @@ func rogues(service, answer, plain string, n int) []conn.Message {
 	id := fmt.Sprint("rogue-", n)
 	request := func(edit func(*conn.Message)) conn.Message {
 		m := conn.Message{
-			Exchange: wire.Exchange, Key: wire.Key(service), CorrelationID: id, ReplyTo: answer, Type: "double",
+			Exchange: wire.Exchange(service), Key: answer, CorrelationID: id, ReplyTo: answer, AppID: "rogue", Type: "double",
 			ContentType: "application/json", Headers: headers(), Body: []byte("1"),
 		}
 		edit(&m)

@@ -21,8 +21,7 @@ func TestServiceDenied(t *testing.T) {
 		must(t, err)
 	}
 	ctl("add_user", "web", "secret")
-	ctl("set_permissions", "web", "^amq\\.gen", "^rabbitrpc$", "^amq\\.gen")
-	ctl("set_topic_permissions", "web", "rabbitrpc", "^call\\.open$", "")
+	ctl("set_permissions", "web", "^amq\\.gen", "^rabbitrpc\\.open$", "^amq\\.gen")
 	u, err := url.Parse(n.URL())
 	must(t, err)
 	u.User = url.UserPassword("web", "secret")
@@ -48,7 +47,7 @@ func TestServiceDenied(t *testing.T) {
 	if resent := c.Stats().Resent; time.Since(start) < 5*time.Second && resent > 2 {
 		t.Errorf("%d attempts were lost with the session: the refusal is not remembered", resent)
 	}
-	ctl("set_topic_permissions", "web", "rabbitrpc", "^call\\.", "")
+	ctl("set_permissions", "web", "^amq\\.gen", "^rabbitrpc\\.", "^amq\\.gen")
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if got, err := client.Call(t.Context(), c, secret, 1); got == 2 && err == nil {
 			break

@@ -40,6 +40,7 @@ type Call struct {
 	ReplyTo    string
 	Timeout    time.Duration
 	Persistent bool
+	Plain      bool // it came from a plain queue
 	Waits      bool // its caller wants to hear that it runs, see [EncodeRunning]
 }
 
@@ -63,9 +64,10 @@ func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
 		ReplyTo:    m.ReplyTo,
 		Timeout:    src.Timeout,
 		Persistent: m.Persistent,
+		Plain:      src.Plain,
 		Waits:      !m.Persistent && !src.Plain && KindOfReplyTo(m.ReplyTo) == ReplyServer,
 	}
-	if n := AttemptOf(m); 1 <= n && n <= maxAttempt { // before all checks: who fails one is to know which attempt it was
+	if n, _ := saidAttempt(m); 1 <= n && n <= maxAttempt { // before all checks: who fails one is to know which attempt it was
 		c.Attempt = n
 	}
 	if !answerable(m.ReplyTo, src) {
@@ -151,17 +153,7 @@ func readIdentity(c *Call, m *conn.Message, src Source) error {
 	if err := CheckMethod(c.Method); err != nil {
 		return invalid("%v", err)
 	}
-	switch client := m.Headers[headerClient].(type) {
-	case nil:
-		c.Client = m.ReplyTo // identifies a caller that does not say who it is, as long as it lives
-	case string:
-		if client == "" || len(client) > maxClient {
-			return invalid("header %s must have 1 to %d bytes", headerClient, maxClient)
-		}
-		c.Client = client
-	default:
-		return invalid("header %s must be a string", headerClient)
-	}
+	c.Client = ClientOf(m)
 	c.AtMostOnce, _ = m.Headers[headerOnce].(bool)
 	if v, said := m.Headers[headerAttempt]; said {
 		if n, ok := integer(v); !ok || n < 1 || n > maxAttempt {

@@ -48,7 +48,7 @@ const maxAnswer = 64 << 10
 func EncodeQuestion(method, service, id, replyTo string, timeout time.Duration) *conn.Message {
 	ms := min(max(1, timeout.Milliseconds()), questionLimits.Timeout.Milliseconds())
 	return &conn.Message{
-		Exchange:      Exchange,
+		Exchange:      DiscoveryExchange,
 		Key:           DiscoveryKey(service),
 		Mandatory:     true,
 		CorrelationID: id,

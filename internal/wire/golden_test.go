@@ -43,6 +43,8 @@ func TestGolden(t *testing.T) {
 	replayed.Replayed = true
 	once := attempt(wire.Direct)
 	once.Once, once.Priority = true, 3
+	first, firstCall := *request(), call()
+	first.Attempt, first.Header, firstCall.Attempt = 1, nil, 1
 	durable := call()
 	durable.Persistent = true
 	failure := &rpc.Error{
@@ -67,12 +69,14 @@ func TestGolden(t *testing.T) {
 		{"answer-ping", answerOf(t, &instance)},
 		{"answer-info", answerOf(t, &info)},
 		{"answer-stats", answerOf(t, &stats)},
+		{"request", wire.EncodeRequest(&first, attempt(wire.Direct))},
 		{"request-direct", wire.EncodeRequest(request(), attempt(wire.Direct))},
 		{"request-queued", wire.EncodeRequest(request(), attempt(wire.Queued))},
 		{"request-durable", wire.EncodeRequest(request(), attempt(wire.Durable))},
 		{"request-at-most-once", wire.EncodeRequest(request(), once)},
 		{"request-plain", wire.EncodeRequest(request(), attempt(wire.Plain))},
-		{"reply", wire.EncodeReply(call(), &reply)},
+		{"reply", wire.EncodeReply(firstCall, &reply)},
+		{"reply-second", wire.EncodeReply(call(), &reply)},
 		{"reply-replayed", wire.EncodeReply(call(), &replayed)},
 		{"reply-persistent", wire.EncodeReply(durable, &reply)},
 		{"error", wire.EncodeError(call(), failure, "host/1")},

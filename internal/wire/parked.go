@@ -53,7 +53,7 @@ func parking(name string, _ any) bool { return strings.HasPrefix(name, "rpc-park
 // optional tells the headers without which a request can still be run, and told from others.
 func optional(name string, value any) bool {
 	switch name {
-	case headerVersion, headerTimeout, headerAttempt, headerClient, headerOnce:
+	case headerVersion, headerTimeout, headerAttempt, headerOnce:
 		return headerSize(value) > 8+maxClient // it means nothing
 	}
 	return !parking(name, value)

@@ -42,7 +42,6 @@ app id: a
 priority: 3
 timestamp: 2020-09-13 12:26:40 +0000 UTC
 header rpc-attempt: int64 2
-header rpc-client: string billing
 header rpc-parked-at: time.Time 2023-11-14 22:13:20 +0000 UTC
 header rpc-parked-attempts: int64 5
 header rpc-parked-by: string host/1
@@ -93,7 +92,7 @@ func TestParkedCanBeSent(t *testing.T) {
 		{"of the broker", map[string]any{"x-match": "all", "x-first-death-reason": "expired"}, "blue"},
 		{"text too long", map[string]any{"long": long}, ""},
 		{"too many", many, ""},
-		{"of the protocol, and too long", map[string]any{"rpc-at-most-once": long, "rpc-client": long, "rpc-future": long}, ""},
+		{"of the protocol, and too long", map[string]any{"rpc-at-most-once": long, "rpc-attempt": long, "rpc-future": long}, ""},
 		{"of the protocol, and no text", map[string]any{"rpc-at-most-once": []byte(long)}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -146,17 +145,17 @@ func TestEncodeUnparked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`exchange: "rabbitrpc"
-routing key: call.math
+	want := fmt.Sprintf(`exchange: "rabbitrpc.math"
+routing key: amq.gen-1
 mandatory: true
 persistent: true
 content type: application/json
 correlation id: %s
 reply-to: amq.gen-1
 type: fib
+app id: rabbitrpc parked
 header parked-call: string 4f1c
 header rpc-at-most-once: bool true
-header rpc-client: string rabbitrpc parked
 header rpc-timeout-ms: int64 60000
 header rpc-version: int64 1
 header tenant: string blue
@@ -196,7 +195,7 @@ func TestUnparkedRunsAgain(t *testing.T) {
 		{"bytes", func(m *conn.Message) { m.ContentType = "application/octet-stream" }, func(c *wire.Call) bool {
 			return c.ContentType == "application/octet-stream"
 		}},
-		{"parked before", func(m *conn.Message) { m.Headers["rpc-client"], m.Headers["parked-call"] = "rabbitrpc parked", "first" }, func(c *wire.Call) bool {
+		{"parked before", func(m *conn.Message) { m.AppID, m.Headers["parked-call"] = "rabbitrpc parked", "first" }, func(c *wire.Call) bool {
 			return c.Header["parked-call"] == "first"
 		}},
 		{"parked before, says its caller", func(m *conn.Message) { m.Headers["parked-call"] = "first" }, func(c *wire.Call) bool {
@@ -233,8 +232,8 @@ func TestUnparkedID(t *testing.T) {
 	for name, edit := range map[string]func(*conn.Message){
 		"as it is":      func(*conn.Message) {},
 		"another ID":    func(m *conn.Message) { m.CorrelationID = "4f1d" },
-		"client":        func(m *conn.Message) { m.Headers["rpc-client"] = "shipping" },
-		"no client":     func(m *conn.Message) { delete(m.Headers, "rpc-client") },
+		"client":        func(m *conn.Message) { m.AppID = "shipping" },
+		"no client":     func(m *conn.Message) { m.AppID = "" },
 		"method":        func(m *conn.Message) { m.Type = "fact" },
 		"body":          func(m *conn.Message) { m.Body = []byte("31") },
 		"content type":  func(m *conn.Message) { m.ContentType = "text/plain" },

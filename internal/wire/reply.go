@@ -21,7 +21,7 @@ func EncodeReply(c *Call, r *rpc.Reply) *conn.Message {
 	m.ContentType = r.ContentType
 	m.Body = r.Body
 	if r.Replayed {
-		m.Headers[headerReplayed] = true
+		addHeaders(m)[headerReplayed] = true
 	}
 	return m
 }
@@ -33,14 +33,15 @@ func EncodeError(c *Call, e *rpc.Error, server string) *conn.Message {
 	m := answer(c, server)
 	m.ContentType = "text/plain"
 	m.Body = []byte(text)
-	m.Headers[headerCode] = e.Code.String()
-	m.Headers[headerMessage] = text
-	m.Headers[headerExecuted] = e.Executed.String()
+	headers := addHeaders(m)
+	headers[headerCode] = e.Code.String()
+	headers[headerMessage] = text
+	headers[headerExecuted] = e.Executed.String()
 	if n := len(e.Details); n > 0 && n <= maxDetails && json.Valid(e.Details) {
-		m.Headers[headerDetails] = string(e.Details)
+		headers[headerDetails] = string(e.Details)
 	}
 	if e.RetryAfter > 0 {
-		m.Headers[headerRetryAfter] = max(1, e.RetryAfter.Milliseconds())
+		headers[headerRetryAfter] = max(1, e.RetryAfter.Milliseconds())
 	}
 	return m
 }
@@ -64,12 +65,20 @@ func answer(c *Call, server string) *conn.Message {
 		Mandatory:     true,
 		Persistent:    c.Persistent,
 		CorrelationID: c.ID,
-		Headers:       map[string]any{headerVersion: int64(Version), headerServer: server},
+		AppID:         server,
 	}
-	if c.Attempt > 0 {
-		m.Headers[headerAttempt] = int64(c.Attempt)
+	if c.Attempt > 1 || c.Plain {
+		m.Headers = map[string]any{headerAttempt: int64(c.Attempt)}
 	}
 	return m
+}
+
+// addHeaders returns the headers of m, to be added to: most answers have none.
+func addHeaders(m *conn.Message) map[string]any {
+	if m.Headers == nil {
+		m.Headers = make(map[string]any, 5)
+	}
+	return m.Headers
 }
 
 // cut shortens s to at most n bytes without breaking a character.
@@ -92,11 +101,10 @@ func Refuses(m *conn.Message) bool {
 
 // DecodeReply reads the answer to a call: a reply, or the *rpc.Error that the server sent.
 func DecodeReply(m *conn.Message) (*rpc.Reply, error) {
-	server, _ := m.Headers[headerServer].(string)
 	replayed, _ := m.Headers[headerReplayed].(bool)
 	code, failed := m.Headers[headerCode]
 	if !failed {
-		return &rpc.Reply{ContentType: m.ContentType, Body: m.Body, Server: server, Replayed: replayed}, nil
+		return &rpc.Reply{ContentType: m.ContentType, Body: m.Body, Server: m.AppID, Replayed: replayed}, nil
 	}
 	e := &rpc.Error{Code: rpc.Unknown, Remote: true}
 	name, _ := code.(string)

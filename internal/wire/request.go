@@ -30,35 +30,34 @@ type Attempt struct {
 	Mode     Mode
 	Queue    string        // Plain: where to
 	ReplyTo  string        // the caller's reply queue
-	Copy     any           // what CopyTo makes of it, once for all calls; nil has it made
 	Timeout  time.Duration // time left until the deadline
 	Patience time.Duration // Queued: time that it may wait in the queue; 0 for the timeout
 	Once     bool          // it must not be executed again if it is delivered again
 	Priority uint8
 }
 
-// CopyTo makes the header by which what becomes of a request goes to a reply queue.
-func CopyTo(replyTo string) any { return []any{replyTo} }
-
 // EncodeRequest makes the message of an attempt. The request has been checked with [CheckRequest].
 func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 	timeout := max(1, a.Timeout.Milliseconds())
-	headers := make(map[string]any, 5+len(r.Header))
+	headers := make(map[string]any, 2+len(r.Header))
 	for name, value := range r.Header {
 		headers[name] = value
 	}
 	headers[headerVersion] = int64(Version)
 	headers[headerTimeout] = timeout
-	headers[headerAttempt] = int64(r.Attempt)
-	headers[headerClient] = r.Client
+	if r.Attempt > 1 || a.Mode == Plain { // there an answer that names none may be to any
+		headers[headerAttempt] = int64(r.Attempt)
+	}
 	m := &conn.Message{
-		Exchange:      Exchange,
+		Exchange:      Exchange(r.Service),
+		Key:           a.ReplyTo,
 		Mandatory:     true,
 		ContentType:   r.ContentType,
 		CorrelationID: r.ID,
 		ReplyTo:       a.ReplyTo,
 		Type:          r.Method,
 		UserID:        r.User,
+		AppID:         r.Client,
 		Priority:      a.Priority,
 		Headers:       headers,
 		Body:          r.Body,
@@ -70,10 +69,6 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 	if a.Mode == Plain {
 		m.Exchange, m.Key = "", a.Queue
 	} else {
-		if headers[headerCC] = a.Copy; a.Copy == nil {
-			headers[headerCC] = CopyTo(a.ReplyTo)
-		}
-		m.Key = Key(r.Service)
 		m.Persistent = a.Mode == Durable
 		if a.Patience > 0 && a.Mode != Direct {
 			patience = max(1, a.Patience.Milliseconds())
@@ -101,11 +96,24 @@ func DecodeBounce(m *conn.Message) (Bounce, bool) {
 	return Bounce{ID: m.CorrelationID, Attempt: AttemptOf(m), Reason: reason}, true
 }
 
-// AttemptOf tells which attempt of its call a message belongs to, a request that came back or an answer. It is 0 if that is
-// not said.
+// AttemptOf tells which attempt of its call a message belongs to, a request that came back or an answer. The first does not
+// say so.
 func AttemptOf(m *conn.Message) int {
-	attempt, _ := integer(m.Headers[headerAttempt])
-	return int(attempt)
+	if attempt, said := saidAttempt(m); said {
+		return attempt
+	}
+	return 1
+}
+
+// AttemptOfAny is AttemptOf for what servers answer that need not know this protocol: 0 if they do not say.
+func AttemptOfAny(m *conn.Message) int {
+	attempt, _ := saidAttempt(m)
+	return attempt
+}
+
+func saidAttempt(m *conn.Message) (attempt int, said bool) {
+	n, said := integer(m.Headers[headerAttempt])
+	return int(n), said
 }
 
 // integer reads a header that is a whole number, of any width: not all peers can choose one.

@@ -36,7 +36,8 @@ func TestRequestEncodeDecode(t *testing.T) {
 			src := source()
 			src.Plain = mode == wire.Plain
 			want := call()
-			want.Waits = mode != wire.Plain
+			want.Plain = mode == wire.Plain
+			want.Waits = !want.Plain
 			got, err := wire.DecodeRequest(wire.EncodeRequest(request(), attempt(mode)), src)
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v, %v, want %+v", got, err, want)
@@ -66,7 +67,6 @@ func TestRefusalTellsAttempt(t *testing.T) {
 		{"body", func(m *conn.Message) { m.Body = make([]byte, wire.DefaultLimits.Body+1) }},
 		{"version", func(m *conn.Message) { m.Headers["rpc-version"] = int64(2) }},
 		{"method", func(m *conn.Message) { m.Type = "" }},
-		{"client", func(m *conn.Message) { m.Headers["rpc-client"] = int64(1) }},
 	} {
 		m := wire.EncodeRequest(request(), attempt(wire.Direct))
 		m.Headers["rpc-attempt"] = int64(7)
@@ -85,9 +85,9 @@ func TestRefusalTellsAttempt(t *testing.T) {
 // A user's header never replaces one of the protocol.
 func TestProtocolHeadersWin(t *testing.T) {
 	r := request()
-	r.Header = rpc.Header{"rpc-client": "mallory", "CC": "amq.gen-2", "rpc-attempt": "x"}
+	r.Header = rpc.Header{"rpc-version": "mallory", "rpc-attempt": "x"}
 	m := wire.EncodeRequest(r, attempt(wire.Direct))
-	if got := fmt.Sprintln(m.Headers["rpc-client"], m.Headers["CC"], m.Headers["rpc-attempt"]); got != "billing [amq.gen-1] 2\n" {
+	if got := fmt.Sprintln(m.Headers["rpc-version"], m.Headers["rpc-attempt"]); got != "1 2\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -131,11 +131,7 @@ func TestDecodeRequest(t *testing.T) {
 		{"no method, plain", func(m *conn.Message) { m.Type = "" }, plain, rpc.OK},
 		{"method that is no name", func(m *conn.Message) { m.Type = "fib\r\n" }, source, rpc.InvalidArgument},
 
-		{"no client", without("rpc-client"), source, rpc.OK},
-		{"empty client", header("rpc-client", ""), source, rpc.InvalidArgument},
-		{"long client", header("rpc-client", strings.Repeat("x", 256)), source, rpc.InvalidArgument},
-		{"client that is no text", header("rpc-client", []byte("x")), source, rpc.InvalidArgument},
-		{"client that is null", header("rpc-client", nil), source, rpc.OK},
+		{"no client", func(m *conn.Message) { m.AppID = "" }, source, rpc.OK},
 
 		{"no attempt", without("rpc-attempt"), source, rpc.OK},
 		{"attempt 0", header("rpc-attempt", int64(0)), source, rpc.InvalidArgument},
@@ -236,13 +232,14 @@ func TestPlainDefaults(t *testing.T) {
 		{"expiration 0", conn.Message{Expiration: "0"}, "text/plain", time.Minute},
 		{"expiration in ten years", conn.Message{Expiration: "315360000000"}, "text/plain", time.Minute},
 		{"expiration garbage", conn.Message{Expiration: "soon"}, "text/plain", time.Minute},
+		{"an app id, of many processes", conn.Message{AppID: "shop"}, "text/plain", time.Minute},
 	} {
 		c.m.ReplyTo, c.m.CorrelationID, c.m.Body = "amq.gen-1", "1", []byte("30")
 		want := &wire.Call{
 			Request: rpc.Request{
 				Service: "math", Method: "fib", ContentType: c.contentType, Body: []byte("30"), ID: "1", Client: "amq.gen-1", Attempt: 1,
 			},
-			ReplyTo: "amq.gen-1", Timeout: c.timeout,
+			ReplyTo: "amq.gen-1", Timeout: c.timeout, Plain: true,
 		}
 		if got, err := wire.DecodeRequest(&c.m, plain()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v, want %+v", c.name, got, err, want)
@@ -347,8 +344,8 @@ func TestDecodeBounce(t *testing.T) {
 // headersFrom makes headers of the bytes that a fuzzer finds: a name, a type and a value, again and again.
 func headersFrom(data []byte) map[string]any {
 	names := []string{
-		"rpc-version", "rpc-timeout-ms", "rpc-attempt", "rpc-client", "CC", "x-first-death-reason", "a", "tenant",
-		"rpc-code", "rpc-message", "rpc-details", "rpc-executed", "rpc-retry-after-ms", "rpc-replayed", "rpc-server", "\x00",
+		"rpc-version", "rpc-timeout-ms", "rpc-attempt", "CC", "x-first-death-reason", "a", "tenant",
+		"rpc-code", "rpc-message", "rpc-details", "rpc-executed", "rpc-retry-after-ms", "rpc-replayed", "\x00",
 	}
 	headers := make(map[string]any)
 	for len(data) >= 3 {
@@ -374,8 +371,6 @@ var messages = map[string]bool{
 	"method name is empty":                                                            true,
 	"method name has # bytes, at most # are allowed":                                  true,
 	"method name ? has ?; letters, digits and any of ? are allowed":                   true,
-	"header rpc-client must have # to # bytes":                                        true,
-	"header rpc-client must be a string":                                              true,
 	"header rpc-attempt must be # to #":                                               true,
 	"header rpc-timeout-ms must be # to # milliseconds":                               true,
 	"content encoding is not supported: gzip, zstd and identity are":                  true,

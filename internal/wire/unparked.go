@@ -37,7 +37,7 @@ func EncodeUnparked(m *conn.Message, service string) (*conn.Message, error) {
 		return nil, errNoMethod
 	}
 	out := Reparked(m, service)
-	out.Exchange, out.Key = Exchange, Key(service)
+	out.Exchange = Exchange(service)
 	out.CorrelationID = unparkedID(m, service, p)
 	if _, said := m.Headers[headerVersion]; !said {
 		fromPlain(out)
@@ -45,6 +45,7 @@ func EncodeUnparked(m *conn.Message, service string) (*conn.Message, error) {
 	if KindOfReplyTo(m.ReplyTo) != ReplyServer {
 		out.ReplyTo = noReply
 	}
+	out.Key = out.ReplyTo
 	maps.DeleteFunc(out.Headers, parking)
 	delete(out.Headers, headerAttempt)
 	if ms, _ := integer(m.Headers[headerTimeout]); ms < leastTimeout.Milliseconds() {
@@ -54,7 +55,7 @@ func EncodeUnparked(m *conn.Message, service string) (*conn.Message, error) {
 		// else it was parked again: the first call is the one that somebody knows
 		out.Headers[headerParkedCall] = m.CorrelationID
 	}
-	out.Headers[headerClient] = unparker
+	out.AppID = unparker
 	return out, nil
 }
 
@@ -87,10 +88,11 @@ func unparkedID(m *conn.Message, service string, p Parking) string {
 	return uuid.NewHash(sha256.New(), uuid.Nil, []byte(name), 8).String()
 }
 
-// ClientOf tells who has made a call, as far as its request says that.
+// ClientOf tells who has made a call. Who does not say so has its reply queue for a name, as long as it lives. So have those who
+// know nothing of this protocol: they may give all of their processes the same app id, and two calls the same ID.
 func ClientOf(m *conn.Message) string {
-	if client, ok := m.Headers[headerClient].(string); ok {
-		return client
+	if _, knows := m.Headers[headerVersion]; knows && m.AppID != "" {
+		return m.AppID
 	}
 	return m.ReplyTo
 }

@@ -11,15 +11,14 @@ import (
 // Version is the current protocol version.
 const Version = 1
 
-// Exchange is where requests are published: a topic exchange, so that RabbitMQ's topic permissions can say who may call
-// which service.
-const Exchange = "rabbitrpc"
+// DiscoveryExchange is where questions to instances are published: a topic exchange, so that RabbitMQ's topic permissions can
+// say who may ask about which service.
+const DiscoveryExchange = "rabbitrpc"
 
 const (
 	headerVersion    = "rpc-version"
 	headerTimeout    = "rpc-timeout-ms"
 	headerAttempt    = "rpc-attempt"
-	headerClient     = "rpc-client"
 	headerOnce       = "rpc-at-most-once"
 	headerCode       = "rpc-code"
 	headerMessage    = "rpc-message"
@@ -27,7 +26,6 @@ const (
 	headerExecuted   = "rpc-executed"
 	headerRetryAfter = "rpc-retry-after-ms"
 	headerReplayed   = "rpc-replayed"
-	headerServer     = "rpc-server"
 
 	headerCC = "CC" // RabbitMQ: further routing keys
 
@@ -39,16 +37,15 @@ const prefix = "rabbitrpc."
 // Queue is the name of the queue that holds the requests to a service.
 func Queue(service string) string { return prefix + service }
 
-// Key is the routing key of the requests to a service. It never equals the name of a queue: a dead letter, which is
-// routed by this key and the reply queue's name through the default exchange, must reach the caller alone.
-func Key(service string) string { return "call." + service }
+// Exchange is the name of the exchange where the requests to a service are published. All that is published there goes into
+// the service's queue. The routing key is the caller's reply queue: what becomes of a dead letter, which is routed by it
+// through the default exchange.
+func Exchange(service string) string { return prefix + service }
 
-// Denies reports whether a refusal of the broker, by its text, is one to publish requests to a service.
-func Denies(service, refusal string) bool {
-	if strings.Contains(refusal, "topic '") {
-		return strings.Contains(refusal, "topic '"+Key(service)+"'")
-	}
-	return strings.Contains(refusal, "exchange '"+Exchange+"'")
+// Denies reports whether the broker, by the text of its error, takes no requests to a service from this user, or has no
+// exchange for them.
+func Denies(service, text string) bool {
+	return strings.Contains(text, "exchange '"+Exchange(service)+"'")
 }
 
 const maxName = 100 // with prefix and suffix well inside the 255 bytes of an AMQP short string

@@ -53,8 +53,7 @@ func (m *methods) describe(k key) *method {
 		semconv.RPCSystemNameKey.String("rabbitrpc"),
 		semconv.RPCMethod(name),
 		semconv.MessagingSystemRabbitMQ,
-		semconv.MessagingDestinationName(wire.Exchange),
-		semconv.MessagingRabbitMQDestinationRoutingKey(valid(wire.Key(k.service))),
+		semconv.MessagingDestinationName(valid(wire.Exchange(k.service))),
 	)}}
 }
 

@@ -124,8 +124,8 @@ func TestCall(t *testing.T) {
 		if took := c.EndTime().Sub(c.StartTime()); took < time.Second {
 			t.Errorf("the call took %v, want a second or more", took)
 		}
-		where := "messaging.destination.name=rabbitrpc messaging.message.conversation_id=id " +
-			"messaging.rabbitmq.destination.routing_key=call.math messaging.system=rabbitmq "
+		where := "messaging.destination.name=rabbitrpc.math messaging.message.conversation_id=id " +
+			"messaging.system=rabbitmq "
 		rest := "rpc.method=math/do rpc.response.status_code=ok rpc.system.name=rabbitrpc"
 		if got, want := text(c), "math/do "+where+"rabbitrpc.attempts=1 "+rest; got != want {
 			t.Errorf("call: got  %s\nwant %s", got, want)

@@ -129,7 +129,7 @@ def serve(props, headers, redelivered, body):
             raise Refused('invalid_argument', 'no call ID')
         if redelivered and headers.get('rpc-at-most-once'):
             raise Refused('unavailable', 'delivered before', 'unknown')
-        client = headers.get('rpc-client') or props.reply_to
+        client = props.app_id or props.reply_to
         payload = hashlib.sha256(body).hexdigest()
         code, text, replayed = execute(client, props.type, props.correlation_id, payload, body)
         return code, text, 'yes', replayed
@@ -148,14 +148,14 @@ def on_request(channel, delivery, props, body):
     headers, to = props.headers or {}, props.reply_to or ''
     if to.startswith('amq.gen-'):  # else it is no address of a caller's
         code, text, executed, replayed = serve(props, headers, delivery.redelivered, body)
-        h = {'rpc-version': 1, 'rpc-server': name, 'rpc-attempt': headers.get('rpc-attempt', 1)}
+        h = {'rpc-attempt': headers['rpc-attempt']} if 'rpc-attempt' in headers else {}
         if replayed:
             h['rpc-replayed'] = True
         if code:
             h.update({'rpc-code': code, 'rpc-message': text, 'rpc-executed': executed})
         channel.basic_publish('', to, text.encode(), mandatory=True, properties=pika.BasicProperties(
             correlation_id=props.correlation_id, content_type='text/plain' if code else 'application/json',
-            delivery_mode=props.delivery_mode, headers=h))
+            delivery_mode=props.delivery_mode, app_id=name, headers=h))
     channel.basic_ack(delivery.delivery_tag)
 
 
@@ -167,9 +167,9 @@ def run():
     arguments = {'x-dead-letter-exchange': ''}
     if limit:
         arguments.update({'x-queue-type': 'quorum', 'x-delivery-limit': limit})
-    channel.exchange_declare('rabbitrpc', 'topic', durable=True)
+    channel.exchange_declare(queue, 'fanout', durable=True)
     channel.queue_declare(queue, durable=True, arguments=arguments)
-    channel.queue_bind(queue, 'rabbitrpc', 'call.' + service)
+    channel.queue_bind(queue, queue)
     channel.basic_qos(prefetch_count=1)
     channel.basic_consume(queue, on_request)
     logging.info('serving %s', service)

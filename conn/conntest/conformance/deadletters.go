@@ -46,7 +46,8 @@ var deadLetters = []testCase{
 		a.wantState(q, 0, 1)
 	}},
 	{"rejected goes on with its keys", func(t *testing.T, a, b *peer) {
-		q, key := service(a)
+		q, key := a.queue(conn.Queue{Args: map[string]any{"x-dead-letter-exchange": ""}}), unique()
+		a.bind(q, "amq.direct", key)
 		reply := b.queue(conn.Queue{})
 		cc := []any{reply}
 		b.publish(conn.Message{

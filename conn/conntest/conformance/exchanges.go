@@ -6,7 +6,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
-// One for all cases: sessions cannot delete exchanges.
+// One for all cases.
 var topic = conn.Exchange{Name: "conntest-topic", Kind: "topic"}
 
 var exchanges = []testCase{
@@ -85,6 +85,16 @@ var exchanges = []testCase{
 		wantErr(t, "reserved name", a.DeclareExchange(a.ctx, conn.Exchange{Name: "amq.mine", Kind: "topic"}), conn.ErrRefused)
 		ok(t, a.DeclareExchange(a.ctx, topic))
 		a.wantAlive()
+	}},
+	{"deleted exchange takes nothing, and its queues stay", func(t *testing.T, a, b *peer) {
+		q, exchange := service(b)
+		ok(t, a.DeleteExchange(a.ctx, unique()))
+		ok(t, a.DeleteExchange(a.ctx, exchange))
+		b.wantState(q, 0, 0)
+		ok(t, a.Publish(&conn.Message{Exchange: exchange}, nil))
+		a.wantOver(conn.ErrNotFound)
+		wantErr(t, "reserved", b.DeleteExchange(b.ctx, "amq.fanout"), conn.ErrRefused)
+		b.wantAlive()
 	}},
 	{"exchange of an unknown kind ends the session", func(t *testing.T, a, b *peer) {
 		if err := a.DeclareExchange(a.ctx, conn.Exchange{Name: unique(), Kind: "nonesuch"}); err == nil {

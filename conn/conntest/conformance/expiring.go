@@ -6,26 +6,27 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
-// A service is a queue as servers declare it: what is not done goes back to the caller by the CC header.
-func service(p *peer) (queue, key string) {
-	queue, key = p.queue(conn.Queue{Args: map[string]any{"x-dead-letter-exchange": ""}}), unique()
-	p.bind(queue, "amq.direct", key)
-	return queue, key
+// A service is a queue as servers declare it, and its exchange: what is not done goes back to the caller by the routing key.
+func service(p *peer) (queue, exchange string) {
+	queue = p.queue(conn.Queue{Args: map[string]any{"x-dead-letter-exchange": ""}})
+	exchange = p.exchange(conn.Exchange{Kind: "fanout"})
+	p.bind(queue, exchange, "")
+	return queue, exchange
 }
 
 // request publishes to a service, now or never, and returns where it bounces to.
-func request(p *peer, key, body string) (bounces *inbox) {
+func request(p *peer, exchange, body string) (bounces *inbox) {
 	reply := p.queue(conn.Queue{Exclusive: true, AutoDelete: true})
 	bounces = p.consume(conn.Consume{Queue: reply, NoAck: true})
-	again(p, key, body, reply)
+	again(p, exchange, body, reply)
 	return bounces
 }
 
-func again(p *peer, key, body, reply string) {
+func again(p *peer, exchange, body, reply string) {
 	p.t.Helper()
 	if !p.publish(conn.Message{
-		Exchange: "amq.direct", Key: key, Mandatory: true, Expiration: "0", CorrelationID: "id-" + body, ReplyTo: reply,
-		Headers: map[string]any{"CC": []any{reply}}, Body: []byte(body),
+		Exchange: exchange, Key: reply, Mandatory: true, Expiration: "0", CorrelationID: "id-" + body, ReplyTo: reply,
+		Body: []byte(body),
 	}) {
 		p.t.Fatal("refused")
 	}
@@ -41,68 +42,68 @@ func wantBounce(t *testing.T, bounces *inbox, body, queue string) {
 
 var expiring = []testCase{
 	{"now or never: nobody consumes", func(t *testing.T, a, b *peer) {
-		q, key := service(a)
-		wantBounce(t, request(b, key, "x"), "x", q)
+		q, exchange := service(a)
+		wantBounce(t, request(b, exchange, "x"), "x", q)
 		a.wantState(q, 0, 0)
 	}},
 	{"now or never: a consumer has room", func(t *testing.T, a, b *peer) {
-		q, key := service(a)
+		q, exchange := service(a)
 		in := a.consume(conn.Consume{Queue: q, Prefetch: 2}) // nothing tells when an acknowledgement has made room
-		bounces := request(b, key, "x")
+		bounces := request(b, exchange, "x")
 		d := in.want("x", false)
-		if d.Expiration != "0" || d.Key != key {
+		if d.Expiration != "0" || d.Key != d.ReplyTo {
 			t.Errorf("came with expiration %q and key %q", d.Expiration, d.Key)
 		}
 		ok(t, d.Ack())
-		again(b, key, "y", d.ReplyTo)
+		again(b, exchange, "y", d.ReplyTo)
 		ok(t, in.want("y", false).Ack())
 		bounces.empty()
 	}},
 	{"now or never: consumers have no room", func(t *testing.T, a, b *peer) {
-		q, key := service(a)
+		q, exchange := service(a)
 		in := a.consume(conn.Consume{Queue: q, Prefetch: 1})
-		bounces := request(b, key, "x")
+		bounces := request(b, exchange, "x")
 		d := in.want("x", false)
-		again(b, key, "y", d.ReplyTo)
+		again(b, exchange, "y", d.ReplyTo)
 		wantBounce(t, bounces, "y", q)
 		ok(t, d.Ack())
 		bounces.empty()
 		in.empty()
 	}},
 	{"now or never: the second consumer has room", func(t *testing.T, a, b *peer) {
-		q, key := service(a)
+		q, exchange := service(a)
 		one := a.consume(conn.Consume{Queue: q, Prefetch: 1})
 		two := b.consume(conn.Consume{Queue: q, Prefetch: 2})
-		bounces := request(b, key, "1")
+		bounces := request(b, exchange, "1")
 		reply := one.want("1", false).ReplyTo
-		again(b, key, "2", reply)
-		again(b, key, "3", reply)
+		again(b, exchange, "2", reply)
+		again(b, exchange, "3", reply)
 		two.want("2", false)
 		two.want("3", false)
-		again(b, key, "4", reply)
+		again(b, exchange, "4", reply)
 		wantBounce(t, bounces, "4", q)
 	}},
 	{"now or never: the consumer dies with it", func(t *testing.T, a, b *peer) {
-		q, key := service(b)
+		q, exchange := service(b)
 		in := a.consume(conn.Consume{Queue: q, Prefetch: 1})
-		bounces := request(b, key, "x")
+		bounces := request(b, exchange, "x")
 		in.want("x", false)
 		ok(t, a.Close(a.ctx))
 		wantBounce(t, bounces, "x", q)
 		b.wantState(q, 0, 0)
 	}},
 	{"now or never: given back, it bounces though a consumer has room", func(t *testing.T, a, b *peer) {
-		q, key := service(a)
+		q, exchange := service(a)
 		in := a.consume(conn.Consume{Queue: q, Prefetch: 1})
-		bounces := request(b, key, "x")
+		bounces := request(b, exchange, "x")
 		ok(t, in.want("x", false).Nack(true))
 		wantBounce(t, bounces, "x", q)
 		in.empty()
 	}},
 	{"now or never: it has waited behind another", func(t *testing.T, a, b *peer) {
-		q, key := service(a)
+		q, exchange := service(a)
 		a.send(q, "first")
-		bounces := request(b, key, "x")
+		bounces := request(b, exchange, "x")
 		a.wantState(q, 2, 0) // expiry is judged at the head only
 		in := a.consume(conn.Consume{Queue: q, Prefetch: 10})
 		in.want("first", false)
@@ -110,7 +111,7 @@ var expiring = []testCase{
 		in.empty()
 	}},
 	{"now or never: unroutable is returned", func(t *testing.T, a, b *peer) {
-		bounces := request(b, unique(), "x")
+		bounces := request(b, b.exchange(conn.Exchange{Kind: "fanout"}), "x")
 		r := receive(t, b.returns, "return")
 		if r.Code != 312 || r.Expiration != "0" || r.CorrelationID != "id-x" {
 			t.Errorf("got %+v", *r)

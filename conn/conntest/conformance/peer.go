@@ -55,6 +55,17 @@ func (p *peer) queue(q conn.Queue) string {
 	return q.Name
 }
 
+// exchange declares an exchange with a name of its own, to be deleted when the test ends.
+func (p *peer) exchange(e conn.Exchange) string {
+	p.t.Helper()
+	e.Name = unique()
+	if err := p.DeclareExchange(p.ctx, e); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { dial(p.t, p.connector).DeleteExchange(p.ctx, e.Name) })
+	return e.Name
+}
+
 func (p *peer) bind(queue, exchange, key string) {
 	p.t.Helper()
 	if err := p.BindQueue(p.ctx, queue, exchange, key); err != nil {

@@ -136,6 +136,10 @@ var publishing = []testCase{
 		a.wantOver(conn.ErrPrecondition)
 		b.wantState(q, 0, 0)
 	}},
+	{"exchange is looked for before the user id", func(t *testing.T, a, b *peer) {
+		ok(t, a.Publish(&conn.Message{Exchange: unique(), UserID: unique()}, nil))
+		a.wantOver(conn.ErrNotFound)
+	}},
 	{"carbon copies", func(t *testing.T, a, b *peer) {
 		q1, q2, q3 := a.queue(conn.Queue{}), a.queue(conn.Queue{}), a.queue(conn.Queue{})
 		cc := []any{q2, q3, q1, unique()}

@@ -27,25 +27,29 @@ func (r *right) missing(refusal error) string {
 	return r.name
 }
 
-// publish is the right to publish with a key.
-func (v *visit) publish(key string) right {
+// publish is the right to publish to an exchange, with a key if that is one of topics.
+func (v *visit) publish(exchange, key string) right {
 	return right{
-		name: "write " + wire.Exchange, others: map[string]string{"topic": "write topic " + key + " of " + wire.Exchange},
-		ask: func(ctx context.Context) error { return v.probe.MayPublish(ctx, wire.Exchange, key) },
+		name: "write " + exchange, others: map[string]string{"topic": "write topic " + key + " of " + exchange},
+		ask: func(ctx context.Context) error { return v.probe.MayPublish(ctx, exchange, key) },
 	}
 }
 
-// bind is the right to bind a queue with a key.
-func (v *visit) bind(queue, key string) right {
+// bind is the right to bind a queue to an exchange.
+func (v *visit) bind(queue, exchange, key string) right {
 	return right{
 		name:   "write " + queue,
-		others: map[string]string{"exchange": "read " + wire.Exchange, "topic": "read topic " + key + " of " + wire.Exchange},
-		ask:    func(ctx context.Context) error { return v.probe.MayBind(ctx, queue, wire.Exchange, key) },
+		others: map[string]string{"exchange": "read " + exchange, "topic": "read topic " + key + " of " + exchange},
+		ask:    func(ctx context.Context) error { return v.probe.MayBind(ctx, queue, exchange, key) },
 	}
 }
 
 func (v *visit) configure(queue string) right {
 	return right{name: "configure " + queue, ask: func(ctx context.Context) error { return v.probe.MayConfigureQueue(ctx, queue) }}
+}
+
+func (v *visit) configureExchange(name string) right {
+	return right{name: "configure " + name, ask: func(ctx context.Context) error { return v.probe.MayConfigureExchange(ctx, name) }}
 }
 
 func (v *visit) consume(queue string) right {
@@ -61,14 +65,14 @@ func (v *visit) needs(r Role, s conn.Session, service string) []right {
 		return []right{
 			{name: "configure amq.gen-*", ask: func(ctx context.Context) error { _, err := replyQueue(ctx, s); return err }},
 			{name: "read amq.gen-*", ask: func(ctx context.Context) error { return mayAwait(ctx, s) }},
-			v.publish(t.Key),
+			v.publish(t.Exchange.Name, ""),
 		}
 	case Server:
 		return []right{v.consume(t.Queue.Name), answer}
 	}
 	return []right{
-		{name: "configure " + t.Exchange.Name, ask: func(ctx context.Context) error { return v.probe.MayConfigureExchange(ctx, t.Exchange.Name) }},
-		v.configure(t.Queue.Name), v.configure(t.Parked.Name), v.consume(t.Queue.Name), answer, v.bind(t.Queue.Name, t.Key),
+		v.configureExchange(wire.DiscoveryExchange), v.configureExchange(t.Exchange.Name),
+		v.configure(t.Queue.Name), v.configure(t.Parked.Name), v.consume(t.Queue.Name), answer, v.bind(t.Queue.Name, t.Exchange.Name, ""),
 	}
 }
 
@@ -77,10 +81,10 @@ func (v *visit) discovery(r Role, service string) (rights []right, purpose strin
 	key := wire.DiscoveryKey(service)
 	switch r {
 	case Client:
-		return []right{v.publish(key)}, "ask for instances"
+		return []right{v.publish(wire.DiscoveryExchange, key)}, "ask for instances"
 	case Server:
 		queue := wire.InstanceQueue(service, "*")
-		return []right{v.configure(queue), v.bind(queue, wire.AllKey), v.bind(queue, key), v.consume(queue)}, "be discovered"
+		return []right{v.configure(queue), v.bind(queue, wire.DiscoveryExchange, wire.AllKey), v.bind(queue, wire.DiscoveryExchange, key), v.consume(queue)}, "be discovered"
 	}
 	return nil, ""
 }

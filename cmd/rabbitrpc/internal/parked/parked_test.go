@@ -70,10 +70,10 @@ func (r *rig) declare(args map[string]any) {
 // serve makes the queue of the service, for nobody.
 func (r *rig) serve() {
 	r.Helper()
-	r.must(r.session.DeclareExchange(r.Context(), conn.Exchange{Name: wire.Exchange, Kind: "topic", Durable: true}))
+	r.must(r.session.DeclareExchange(r.Context(), wire.RequestExchange(service)))
 	_, err := r.session.DeclareQueue(r.Context(), conn.Queue{Name: wire.Queue(service), Durable: true})
 	r.must(err)
-	r.must(r.session.BindQueue(r.Context(), wire.Queue(service), wire.Exchange, wire.Key(service)))
+	r.must(r.session.BindQueue(r.Context(), wire.Queue(service), wire.Exchange(service), ""))
 }
 
 // park puts requests with these call IDs into the queue.

@@ -81,7 +81,7 @@ func (q *Queue) Requeue(ctx context.Context, r *Request) (id string, err error) 
 	}
 	if !q.outlet.requeued[m.CorrelationID] {
 		if err := q.put(ctx, m); err != nil {
-			return "", denied(err, fmt.Sprintf("write %s, and %s if topics are restricted", wire.Exchange, wire.Key(q.service)))
+			return "", denied(err, "write "+wire.Exchange(q.service))
 		}
 		q.outlet.requeued[m.CorrelationID] = true
 	}

@@ -10,7 +10,7 @@ import (
 // needs are patterns of what is configured, written and read to do something.
 type needs struct {
 	configure, write, read  []string
-	writeTopics, readTopics []string // of the exchange
+	writeTopics, readTopics []string // of the exchange for discovery
 }
 
 // and returns what it takes to do both.
@@ -31,7 +31,7 @@ func (n needs) and(m needs) needs {
 }
 
 var (
-	exchange        = quote(wire.Exchange)
+	questions       = quote(wire.DiscoveryExchange)
 	defaultExchange = []string{`amq\.default`}
 	replyQueues     = []string{`amq\.gen-.*`} // the broker makes their names
 )
@@ -41,12 +41,12 @@ var callPlain = needs{configure: replyQueues, write: defaultExchange, read: repl
 
 // observe is to ask for the instances of all services, or of any.
 var observe = needs{
-	configure: replyQueues, write: exchange, read: replyQueues,
+	configure: replyQueues, write: questions, read: replyQueues,
 	writeTopics: []string{regexp.QuoteMeta(wire.AllKey), regexp.QuoteMeta(wire.AllKey) + `\..*`},
 }
 
 func (s *Scope) call() needs {
-	return needs{configure: replyQueues, write: exchange, read: replyQueues, writeTopics: s.each(wire.Key)}
+	return needs{configure: replyQueues, write: s.each(wire.Exchange), read: replyQueues}
 }
 
 // ask is to ask for the instances of the services that may be called: others are none of the client's business.
@@ -54,7 +54,7 @@ func (s *Scope) ask() needs {
 	if !s.Discovery {
 		return needs{}
 	}
-	return needs{writeTopics: s.each(wire.DiscoveryKey)}
+	return needs{write: questions, writeTopics: s.each(wire.DiscoveryKey)}
 }
 
 func (s *Scope) serve() needs {
@@ -71,13 +71,13 @@ func (s *Scope) beDiscovered() needs {
 		queues[i] += ".*"
 	}
 	return needs{
-		configure: queues, write: queues, read: slices.Concat(exchange, queues),
+		configure: queues, write: queues, read: slices.Concat(questions, queues),
 		readTopics: slices.Concat(quote(wire.AllKey), s.each(wire.DiscoveryKey)),
 	}
 }
 
 // declare is to declare and to bind. A queue with a dead letter exchange takes the right to read the one, and write the
-// other; so does a binding.
+// other; so does a binding. A service's exchange has the name of its queue.
 func (s *Scope) declare() needs {
 	queues := s.each(wire.Queue)
 	var all []string
@@ -85,8 +85,7 @@ func (s *Scope) declare() needs {
 		all = append(all, queues[i], parked)
 	}
 	return needs{
-		configure: slices.Concat(exchange, all, s.plain()), write: slices.Concat(queues, defaultExchange),
-		read: slices.Concat(exchange, queues), readTopics: s.each(wire.Key),
+		configure: slices.Concat(questions, all, s.plain()), write: slices.Concat(queues, defaultExchange), read: queues,
 	}
 }
 

@@ -67,8 +67,8 @@ func Of(u Users, s Scope) Grants {
 	return g
 }
 
-// add gives a user what it needs. Who has to do with the exchange may use no topics but these: to bind a queue takes the
-// right to read its topic.
+// add gives a user what it needs. Who has to do with the exchange for discovery may use no topics but these: to bind a queue takes
+// the right to read its topic.
 func (g *Grants) add(user, vhost string, n needs) {
 	configure := pattern(n.configure)
 	g.Permissions = append(g.Permissions, Permission{
@@ -76,7 +76,7 @@ func (g *Grants) add(user, vhost string, n needs) {
 	})
 	if len(n.writeTopics)+len(n.readTopics) > 0 {
 		g.TopicPermissions = append(g.TopicPermissions, Permission{
-			User: user, Vhost: vhost, Exchange: wire.Exchange, Write: pattern(n.writeTopics), Read: pattern(n.readTopics),
+			User: user, Vhost: vhost, Exchange: wire.DiscoveryExchange, Write: pattern(n.writeTopics), Read: pattern(n.readTopics),
 		})
 	}
 }

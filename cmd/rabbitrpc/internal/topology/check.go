@@ -35,11 +35,16 @@ func (f *Finding) Detail() string {
 // Check finds out what a service has of what it needs, and changes nothing. Whether its queue is bound can be told by who may
 // call it.
 func Check(ctx context.Context, c conn.Connector, s conn.Session, p *conn.Probe, service string, want *Service) ([]Finding, error) {
-	exchange, err := checkExchange(ctx, s, p, want.Exchange)
-	if err != nil {
-		return nil, err
+	var all []Finding
+	there := true // what a binding needs
+	for _, e := range want.exchanges() {
+		found, err := checkExchange(ctx, s, p, e)
+		if err != nil {
+			return nil, err
+		}
+		there = there && (e != want.Exchange || found.State != Missing)
+		all = append(all, found)
 	}
-	all := []Finding{exchange}
 	for _, q := range want.queues() {
 		found, err := CheckQueue(ctx, s, q)
 		if err != nil {
@@ -48,10 +53,11 @@ func Check(ctx context.Context, c conn.Connector, s conn.Session, p *conn.Probe,
 		if q.Name == want.Plain && found.State == Differs {
 			found = Finding{What: "queue", Name: q.Name, State: Good} // it is served as it is
 		}
+		there = there && (q.Name != want.Queue.Name || found.State != Missing)
 		all = append(all, found)
 	}
-	binding := Finding{What: "binding", Name: want.Key, State: Missing}
-	if exchange.State != Missing && all[1].State != Missing {
+	binding := Finding{What: "binding", Name: want.Queue.Name, State: Missing}
+	if there {
 		binding.State, binding.Reason = Good, ""
 		answer, err := Ping(ctx, c, service)
 		switch {

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -79,6 +80,9 @@ func Ping(ctx context.Context, c conn.Connector, service string) (Answer, error)
 	case o := <-outcomes:
 		return Answer{o, time.Since(start)}, nil
 	case <-s.Done():
+		if errors.Is(s.Err(), conn.ErrNotFound) { // the exchange
+			return Answer{Outcome: Unroutable}, nil
+		}
 		return Answer{}, fmt.Errorf("ping %s: %w", service, s.Err())
 	case <-late.C:
 		return Answer{Outcome: Silent}, nil

@@ -27,6 +27,11 @@ func (s *Service) queues() []conn.Queue {
 	return all
 }
 
+// exchanges returns the service's own exchange, and the one for questions to the instances of all services.
+func (s *Service) exchanges() []conn.Exchange {
+	return []conn.Exchange{s.Exchange, wire.QuestionExchange}
+}
+
 // A DifferentError says that something exists with other properties than it should.
 type DifferentError struct {
 	What        string
@@ -40,10 +45,12 @@ func (e *DifferentError) Error() string {
 // Declare makes sure of all that the service needs. What is there as it should be stays as it is, so that it can be repeated.
 // Done is told each thing that is there now.
 func Declare(ctx context.Context, s conn.Session, want *Service, done func(what string)) error {
-	if err := declareExchange(ctx, s, want.Exchange); err != nil {
-		return err
+	for _, e := range want.exchanges() {
+		if err := declareExchange(ctx, s, e); err != nil {
+			return err
+		}
+		done("exchange " + e.Name)
 	}
-	done("exchange " + want.Exchange.Name)
 	for _, q := range want.queues() {
 		_, err := s.DeclareQueue(ctx, q)
 		if errors.Is(err, conn.ErrPrecondition) && q.Name != want.Plain {
@@ -57,10 +64,10 @@ func Declare(ctx context.Context, s conn.Session, want *Service, done func(what 
 		}
 		done("queue " + q.Name)
 	}
-	if err := s.BindQueue(ctx, want.Queue.Name, want.Exchange.Name, want.Key); err != nil {
+	if err := s.BindQueue(ctx, want.Queue.Name, want.Exchange.Name, ""); err != nil {
 		return err
 	}
-	done("binding " + want.Key)
+	done("binding " + want.Queue.Name)
 	return nil
 }
 
@@ -79,9 +86,9 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("queue %s has %d messages and %d consumers: nothing of the service is deleted", e.Name, e.Messages, e.Consumers)
 }
 
-// Delete deletes the queues of a service; the exchange is of all services, and stays. Unless it is forced to, it deletes nothing
-// if one of them has messages or consumers. It has to look first, so a message that comes between the look and the end is
-// lost. Done is told each queue that was there.
+// Delete deletes the queues of a service, and its exchange; that for questions is of all services, and stays. Unless it is
+// forced to, it deletes nothing if one of the queues has messages or consumers. It has to look first, so a message that comes
+// between the look and the end is lost. Done is told what was there.
 func Delete(ctx context.Context, s conn.Session, want *Service, force bool, done func(what string)) error {
 	var there []string
 	for _, q := range want.queues() {
@@ -102,5 +109,10 @@ func Delete(ctx context.Context, s conn.Session, want *Service, force bool, done
 		}
 		done("queue " + name)
 	}
-	return nil
+	// After its queue: what is published meanwhile is returned to its caller, and without an exchange it costs the caller's session.
+	err := s.DeleteExchange(ctx, want.Exchange.Name)
+	if err == nil && len(there) > 0 {
+		done("exchange " + want.Exchange.Name)
+	}
+	return err
 }

@@ -77,7 +77,7 @@ func TestPing(t *testing.T) {
 				t.Cleanup(b.Close) // after the server
 				s, err := b.Connector("other").Session(t.Context())
 				must(t, err)
-				must(t, s.DeclareExchange(t.Context(), wire.RequestExchange))
+				must(t, s.DeclareExchange(t.Context(), wire.RequestExchange("math")))
 				tt.set(t, b, s)
 				synctest.Wait()
 				start := time.Now()
@@ -150,7 +150,7 @@ func TestDeclareIsWhatServersDo(t *testing.T) {
 				stop()
 				var deleted []string
 				must(t, Delete(t.Context(), s, want, false, func(what string) { deleted = append(deleted, what) }))
-				if len(deleted) != 3 || len(b.Queues()) != 1 { // the caller's
+				if len(deleted) != 4 || len(b.Queues()) != 1 { // the caller's
 					t.Errorf("deleted %q, left %+v", deleted, b.Queues())
 				}
 			})
@@ -189,7 +189,7 @@ func declare(t *testing.T, s conn.Session, bound bool) {
 	_, err := s.DeclareQueue(t.Context(), want.Queue)
 	must(t, err)
 	if bound {
-		must(t, s.BindQueue(t.Context(), want.Queue.Name, want.Exchange.Name, want.Key))
+		must(t, s.BindQueue(t.Context(), want.Queue.Name, want.Exchange.Name, ""))
 	}
 }
 
