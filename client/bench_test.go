@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -24,7 +25,7 @@ func BenchmarkPending(b *testing.B) {
 			for b.Loop() {
 				c := newCall(context.Background(), r)
 				p.add(c)
-				c.begin(wire.Plain, false)
+				c.begin(wire.Plain, false, time.Time{})
 				if !p.get(r.ID).accept(reply) {
 					b.Fatal("the reply was not taken")
 				}

@@ -13,9 +13,11 @@ import (
 
 // roundTrip makes a call: it checks the request, passes the breaker and the limit, and carries out the plan.
 func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	start := time.Now()
+	var start time.Time
+	if c.opts.hooks.CallEnded != nil {
+		start = time.Now()
+	}
 	c.stats.calls.Add(1)
-
 	call := c.prepare(ctx, r)
 	reply, err := c.admit(ctx, call)
 	if err != nil {
@@ -100,8 +102,7 @@ func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan
 		case look:
 			e = c.looked(ctx, l, svc, call, p.durable, ended)
 		case publish:
-			e = c.attempt(ctx, l, svc, call, p, s.mode)
-			ended = time.Now()
+			e, ended = c.attempt(ctx, l, svc, call, p, s.mode)
 		case pause:
 			e = c.pause(ctx, call, s.wait)
 		case room:
@@ -142,25 +143,26 @@ func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, 
 	return event{kind: looked, known: found}
 }
 
-// attempt makes one attempt, and takes note of what it shows of the service.
-func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) event {
+// attempt makes one attempt, and takes note of what it shows of the service. It also tells when it ended.
+func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) (e event, ended time.Time) {
 	start := time.Now()
 	a := wire.Attempt{Mode: mode, Queue: c.opts.queue, Once: p.once, Priority: p.priority}
 	if deadline, _ := ctx.Deadline(); mode == wire.Queued {
-		a.Patience = c.services.patience(svc, time.Until(deadline))
+		a.Patience = c.services.patience(svc, deadline.Sub(start))
 	}
-	e := c.exchange(ctx, l, call, a)
+	e = c.exchange(ctx, l, call, a, start)
+	ended = time.Now()
 	answered := e.kind == replied || e.kind == failed && e.err.Remote
 	switch {
+	case answered && mode == wire.Direct:
+		c.services.room(svc, p.queue, start, ended)
 	case e.heard():
 		c.services.hear(svc, p.durable)
 	case e.kind == over && e.out, e.kind == unheard:
 		c.services.miss(svc, p.durable, start)
 	}
 	switch {
-	case answered && mode == wire.Direct:
-		c.services.room(svc, p.queue, start)
-	case answered:
+	case answered && mode != wire.Direct:
 		c.services.learn(svc, p.queue, present)
 	case e.kind == forbidden:
 		c.services.deny(svc, p.queue, e.cause)
@@ -172,7 +174,7 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.services.learn(svc, p.queue, busy)
 		c.stats.bounced.Add(1)
 	case e.kind == bounced:
-		if c.services.learn(svc, p.queue, busy); time.Since(start) >= leaderGone { // or one died: a look will tell
+		if c.services.learn(svc, p.queue, busy); ended.Sub(start) >= leaderGone { // or one died: a look will tell
 			c.services.doubt(svc, leaderGrace)
 		}
 		c.stats.bounced.Add(1)
@@ -182,21 +184,21 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 	}
 	if c.opts.hooks.AttemptEnded != nil {
 		c.opts.hooks.AttemptEnded(ctx, AttemptEnded{
-			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
+			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: ended.Sub(start),
 		})
 	}
-	return e
+	return e, ended
 }
 
 // exchange publishes a request and waits for the first of all that can come of it.
-func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attempt) event {
+func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attempt, start time.Time) event {
 	if e, ok := c.ended(ctx, false); ok {
 		return e
 	}
-	attempt := call.begin(a.Mode, a.Once)
+	attempt := call.begin(a.Mode, a.Once, start)
 	a.ReplyTo = l.replyTo
 	deadline, _ := ctx.Deadline()
-	a.Timeout = time.Until(deadline)
+	a.Timeout = deadline.Sub(start)
 	var confirmed func(bool)
 	if a.Mode == wire.Durable {
 		confirmed = func(ok bool) {

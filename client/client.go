@@ -95,7 +95,7 @@ func (c *Client) service(name string) *service {
 }
 
 func (c *Client) newService(name string) *service {
-	s := &service{queue: c.queue(name), budget: newBudget()}
+	s := &service{name: name, queue: c.queue(name), budget: newBudget()}
 	s.spend, s.back = s.budget.spend, func() bool { return c.services.returning(s) }
 	if !c.opts.noBreaker {
 		s.breaker = newBreaker(s.queue, c.opts.hooks.Breaker)

@@ -132,5 +132,5 @@ func (c *Client) exchangePing(ctx context.Context, l *link, name string, mode wi
 	})
 	c.pending.add(ping)
 	defer c.pending.remove(ping, false)
-	return c.exchange(ctx, l, ping, wire.Attempt{Mode: mode})
+	return c.exchange(ctx, l, ping, wire.Attempt{Mode: mode}, time.Now())
 }

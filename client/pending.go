@@ -159,12 +159,12 @@ func (p *pending) get(id string) *call {
 
 // begin starts the next attempt. If the servers say that they have it, it may be
 // sent again when they do not.
-func (c *call) begin(mode wire.Mode, once bool) (attempt int) {
+func (c *call) begin(mode wire.Mode, once bool, now time.Time) (attempt int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mode, c.heard, c.gone = mode, time.Time{}, time.Time{}
 	if !once && (mode == wire.Direct || mode == wire.Queued) {
-		c.heard = time.Now()
+		c.heard = now
 	}
 	c.attempt++
 	c.req.Attempt = c.attempt

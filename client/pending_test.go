@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -30,10 +31,10 @@ func TestOneCallPerID(t *testing.T) {
 func TestLateEnding(t *testing.T) {
 	c := newCall(context.Background(), &rpc.Request{ID: "1"})
 	for n := 1; n <= 5000; n++ {
-		c.begin(wire.Plain, false)
+		c.begin(wire.Plain, false, time.Time{})
 		var wg sync.WaitGroup
 		wg.Go(func() { c.end(ending{attempt: n, reason: "late"}) })
-		c.begin(wire.Plain, false)
+		c.begin(wire.Plain, false, time.Time{})
 		wg.Wait()
 		if _, ended := c.ended(); ended {
 			t.Fatalf("attempt %d ended with the ending of the one before", c.req.Attempt)
@@ -48,7 +49,7 @@ func TestLateEnding(t *testing.T) {
 
 func TestFirstReplyCounts(t *testing.T) {
 	c := newCall(context.Background(), &rpc.Request{ID: "1"})
-	c.begin(wire.Plain, false)
+	c.begin(wire.Plain, false, time.Time{})
 	first, second := &conn.Message{Body: []byte("1")}, &conn.Message{Body: []byte("2")}
 	if !c.accept(first) || c.accept(second) {
 		t.Error("want the first reply and no other")
@@ -69,7 +70,7 @@ func TestLateNews(t *testing.T) {
 	p := newPending()
 	late, next := newCall(context.Background(), &rpc.Request{ID: "1"}), newCall(context.Background(), &rpc.Request{ID: "2"})
 	p.add(late)
-	late.begin(wire.Plain, false)
+	late.begin(wire.Plain, false, time.Time{})
 	late.accept(&conn.Message{}) // and is not looked at
 	news := late.news
 	p.remove(late, false)
@@ -77,7 +78,7 @@ func TestLateNews(t *testing.T) {
 	if next.news != news {
 		t.Fatal("the channel is not used again")
 	}
-	late.begin(wire.Plain, false)
+	late.begin(wire.Plain, false, time.Time{})
 	late.end(ending{attempt: 2, kind: returned})
 	p.wakeAll()
 	<-next.news // by wakeAll
@@ -93,12 +94,12 @@ func TestLateRefusal(t *testing.T) {
 		return &conn.Message{Headers: map[string]any{"rpc-attempt": attempt, "rpc-code": "unavailable", "rpc-executed": executed}}
 	}
 	c := newCall(context.Background(), &rpc.Request{ID: "1"})
-	c.begin(wire.Plain, false)
+	c.begin(wire.Plain, false, time.Time{})
 	if !c.accept(refusal(1, "no")) {
 		t.Error("the answer to the present attempt is refused")
 	}
 	c.replied()
-	c.begin(wire.Plain, false)
+	c.begin(wire.Plain, false, time.Time{})
 	for _, executed := range []string{"no", "unknown"} {
 		if c.accept(refusal(1, executed)) {
 			t.Errorf("a no to the attempt before, executed %s, is taken for the answer", executed)
@@ -128,7 +129,7 @@ func TestLateReplyToAnotherCall(t *testing.T) {
 		for attempt := int64(1); attempt <= int64(n)+1; attempt++ {
 			call := newCall(context.Background(), &rpc.Request{ID: "1", Body: []byte(c.body)})
 			p.add(call)
-			call.begin(wire.Plain, false)
+			call.begin(wire.Plain, false, time.Time{})
 			if got, want := call.accept(reply(attempt)), slices.Contains(c.own, attempt); got != want {
 				t.Errorf("call %d: the reply to attempt %d is taken: %v, want %v", n+1, attempt, got, want)
 			}

@@ -3,6 +3,7 @@ package client
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -43,11 +44,13 @@ const (
 type services struct {
 	mu       sync.Mutex // guards the fields of the services too
 	named    *lru.Cache[string, *service]
+	last     atomic.Pointer[service]      // that was called; that it is the newest in named stays true without being said again
 	announce func(queue, presence string) // may be nil
 }
 
 // A service is one that the client has called.
 type service struct {
+	name    string
 	queue   string // where the requests to it are
 	breaker *breaker
 	budget  *budget
@@ -90,6 +93,9 @@ func newServices(announce func(queue, presence string)) *services {
 
 // get returns the service of a name. One that was not called for long may have been forgotten.
 func (s *services) get(name string, make func() *service) *service {
+	if svc := s.last.Load(); svc != nil && svc.name == name {
+		return svc
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	svc, ok := s.named.Get(name)
@@ -97,6 +103,7 @@ func (s *services) get(name string, make func() *service) *service {
 		svc = make()
 		s.named.Add(name, svc)
 	}
+	s.last.Store(svc)
 	return svc
 }
 
@@ -105,10 +112,14 @@ func (s *services) get(name string, make func() *service) *service {
 func (s *services) known(svc *service, durable bool) presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	age := time.Since(svc.at)
 	switch {
 	case svc.line(durable).silent && svc.state != denied:
 		return unknown
+	case svc.state == present:
+		return present
+	}
+	age := time.Since(svc.at)
+	switch {
 	case svc.state == busy && age >= busyFor:
 		svc.at = time.Now()
 		return unknown
@@ -161,11 +172,12 @@ func (s *services) learn(svc *service, queue string, p presence) {
 	s.set(svc, queue, p)
 }
 
-// room takes note of the reply to a direct attempt that was made at start.
-func (s *services) room(svc *service, queue string, start time.Time) {
+// room takes note of the reply, which came now, to a direct attempt that was made at start.
+func (s *services) room(svc *service, queue string, start, now time.Time) {
 	s.mu.Lock()
-	svc.took += (time.Since(start) - svc.took) / 8
-	if svc.state == busy && !start.After(svc.at) {
+	svc.direct = line{heard: now}
+	svc.took += (now.Sub(start) - svc.took) / 8
+	if svc.state == present || svc.state == busy && !start.After(svc.at) {
 		s.mu.Unlock()
 		return
 	}
