@@ -116,7 +116,7 @@ func (c *Client) Do(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 // over both. See [Client.Do].
 func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], v Req, opts ...CallOption) (Res, error) {
 	var none Res
-	body, err := rpc.Marshal(m.ContentType, v)
+	body, err := encode(m.ContentType, v)
 	if err != nil {
 		return none, local(rpc.CodeOf(err), rpc.ExecutedNo, fmt.Errorf("encode request: %s", message(err)))
 	}
@@ -137,6 +137,14 @@ func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], 
 		return none, local(rpc.Internal, rpc.ExecutedYes, fmt.Errorf("decode reply: %s", message(err)))
 	}
 	return res, nil
+}
+
+// encode makes the body of a request. Bytes are sent as they are: nobody changes them before the call is over.
+func encode[T any](contentType string, v T) ([]byte, error) {
+	if b, ok := any(v).([]byte); ok && contentType == rpc.ContentTypeBytes {
+		return b, nil
+	}
+	return rpc.Marshal(contentType, v)
 }
 
 // defaults are the options that a method carries.
