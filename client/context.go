@@ -82,6 +82,14 @@ func (c *callContext) end() {
 	}
 }
 
+// timed returns a context that ends when ctx does, to wait with: if ctx is that of a call, that is left without a timer.
+func timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c, ok := ctx.(*callContext); ok {
+		return context.WithDeadline(c.Context, c.deadline)
+	}
+	return ctx, func() {}
+}
+
 // done returns a channel to wait for the end of ctx. If ctx is that of a call it need not tell of its deadline, which is among the
 // deadlines of the calls that wait.
 func done(ctx context.Context) <-chan struct{} {

@@ -50,10 +50,10 @@ func newPending() pending {
 
 // A call is one that waits for its answer.
 type call struct {
-	req      rpc.Request
-	plan     plan
-	deadline time.Time // zero: its context tells
-	rank     int       // among the deadlines; guarded by the mutex of pending
+	req  rpc.Request
+	plan plan
+	own  *callContext // nil: another, which tells of its deadline
+	rank int          // among the deadlines; guarded by the mutex of pending
 
 	mu       sync.Mutex    // guards what follows; news is the caller's to read
 	news     chan struct{} // buffered 1: there may be a reply, or an end of what the call waits for; nil while it is not pending
@@ -69,11 +69,8 @@ type call struct {
 }
 
 func newCall(ctx context.Context, r *rpc.Request) *call {
-	c := &call{req: *r}
-	if own, ok := ctx.(*callContext); ok {
-		c.deadline = own.deadline
-	}
-	return c
+	own, _ := ctx.(*callContext)
+	return &call{req: *r, own: own}
 }
 
 // An ending is how the broker ended an attempt, without a reply.
@@ -103,7 +100,7 @@ func (p *pending) add(c *call) bool {
 			c.others = past.attempts
 		}
 	}
-	if !c.deadline.IsZero() {
+	if c.own != nil {
 		p.expect(c)
 	}
 	return true
@@ -157,8 +154,7 @@ func (p *pending) get(id string) *call {
 	return p.calls[id]
 }
 
-// begin starts the next attempt. If the servers say that they have it, it may be
-// sent again when they do not.
+// begin starts the next attempt. If the servers say that they have it, it may be sent again when they do not.
 func (c *call) begin(mode wire.Mode, once bool, now time.Time) (attempt int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
