@@ -56,6 +56,7 @@ type sighting struct {
 func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string, durable bool) (presence, error) {
 	queue, start := c.queue(name), time.Now()
 	info, err := l.session.InspectQueue(ctx, queue)
+	took := time.Since(start)
 	switch {
 	case errors.Is(err, conn.ErrNotFound):
 		return missing, nil
@@ -70,8 +71,10 @@ func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string
 		return unknown, err
 	}
 	switch {
-	case info.Consumers == 0 && time.Since(start) >= leaderTimeout:
+	case info.Consumers == 0 && took >= leaderTimeout:
 		return unknown, nil
+	case info.Consumers == 0 && info.Messages == 0 && c.opts.queue == "" && c.services.served(svc):
+		return c.ping(ctx, l, svc, name) // so it says of a queue without a leader, too: a ping waits for the next one
 	case info.Consumers == 0:
 		return absent, nil
 	}
@@ -107,7 +110,7 @@ func (c *Client) listen(ctx context.Context, l *link, svc *service, name string,
 }
 
 // ping asks whoever serves the service to answer at once. If it comes back nobody is there, or nobody has room: that cannot
-// be told apart without a look.
+// be told apart without a look. If nothing comes back its queue may have no leader.
 func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (presence, error) {
 	if there, err := c.seekExchange(ctx, l, svc, name); !there {
 		return missing, err
@@ -122,6 +125,8 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 		return unknown, e.cause
 	case lost, unsent, unsure, blocked:
 		return unknown, e.cause
+	case over:
+		return unknown, nil
 	}
 	return absent, nil
 }

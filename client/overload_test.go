@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
@@ -72,26 +73,30 @@ func TestOverload(t *testing.T) {
 		handler func(context.Context, int) (int, error)
 		opts    []server.Option
 		retries float64 // for each call
+		look    error   // that the broker answers
 	}{
-		{"patient", time.Second, slow(work), []server.Option{server.WithWorkers(few)}, 0.1},
-		{"impatient", 100 * time.Millisecond, slow(work), []server.Option{server.WithWorkers(few)}, 0.1},
-		{"short queue, patient", time.Second, slow(work), []server.Option{server.WithWorkers(few), server.WithMaxQueue(2 * few)}, 0.15},
-		{"short queue, impatient", 100 * time.Millisecond, slow(work), []server.Option{server.WithWorkers(few), server.WithMaxQueue(2 * few)}, 0.15},
-		{"short quorum queue", time.Second, slow(work), []server.Option{server.WithWorkers(few), server.WithMaxQueue(2 * few), server.WithQuorumQueue(5)}, 0.15},
-		{"adaptive limit", 200 * time.Millisecond, shared(), []server.Option{server.WithWorkers(4 * few), server.WithAdaptiveLimit(1)}, 0.15},
-		{"adaptive limit without need", time.Second, slow(work), []server.Option{server.WithWorkers(few), server.WithAdaptiveLimit(1)}, 0.15},
-		{"adaptive limit and short queue", time.Second, shared(), []server.Option{server.WithWorkers(4 * few), server.WithAdaptiveLimit(1), server.WithMaxQueue(2 * few)}, 0.15},
+		{"patient", time.Second, slow(work), []server.Option{server.WithWorkers(few)}, 0.1, nil},
+		{"patient, may not look", time.Second, slow(work), []server.Option{server.WithWorkers(few)}, 0.1, conn.ErrRefused},
+		{"impatient", 100 * time.Millisecond, slow(work), []server.Option{server.WithWorkers(few)}, 0.1, nil},
+		{"short queue, patient", time.Second, slow(work), []server.Option{server.WithWorkers(few), server.WithMaxQueue(2 * few)}, 0.15, nil},
+		{"short queue, impatient", 100 * time.Millisecond, slow(work), []server.Option{server.WithWorkers(few), server.WithMaxQueue(2 * few)}, 0.15, nil},
+		{"short quorum queue", time.Second, slow(work), []server.Option{server.WithWorkers(few), server.WithMaxQueue(2 * few), server.WithQuorumQueue(5)}, 0.15, nil},
+		{"adaptive limit", 200 * time.Millisecond, shared(), []server.Option{server.WithWorkers(4 * few), server.WithAdaptiveLimit(1)}, 0.15, nil},
+		{"adaptive limit without need", time.Second, slow(work), []server.Option{server.WithWorkers(few), server.WithAdaptiveLimit(1)}, 0.15, nil},
+		{"adaptive limit and short queue", time.Second, shared(), []server.Option{server.WithWorkers(4 * few), server.WithAdaptiveLimit(1), server.WithMaxQueue(2 * few)}, 0.15, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if testing.Short() && (strings.HasPrefix(tt.name, "short") || strings.HasSuffix(tt.name, "need")) {
 				t.Skip("takes seconds; the last case has both limits")
 			}
 			var l load
-			inBubble(t, func(t *testing.T, r *rig) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(c conn.Connector) conn.Connector { return &hooked{Connector: c, lookErr: tt.look} },
+					client.WithTimeout(tt.timeout), l.hook())
 				r.serve(r.broker.Connector("server"), tt.handler, tt.opts...)
 				r.mustCall(0)
 				l.run(t.Context(), r.client, 5*capacity)
-			}, client.WithTimeout(tt.timeout), l.hook())
+			})
 			goodput, amplification := l.goodput(capacity), l.amplification()
 			t.Logf("goodput %.0f%%, %.2f attempts for each call", 100*goodput, amplification)
 			if goodput < 0.8 || amplification > 1+tt.retries {

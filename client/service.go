@@ -29,15 +29,16 @@ func (p presence) String() string {
 }
 
 const (
-	maxServices = 1024                  // that a client remembers
-	absentFor   = 50 * time.Millisecond // that it takes nobody's being there for granted
-	busyFor     = time.Second           // that calls to busy servers wait in their queue, without trying them directly
-	deniedFor   = 5 * time.Second       // that it does not try again: each refusal costs all calls their session
-	leaderGone  = time.Second           // after which a request that bounces may have waited for a new leader of a quorum queue
-	leaderGrace = 2 * time.Second       // that the new leader may take to find its consumers
-	silentFor   = 2 * time.Second       // that nothing may come back of a first ping; it doubles
-	maxSilent   = 3                     // pings of which nothing comes back
-	returnGrace = 20 * time.Second      // that servers may take to come back after their broker did: their own backoff ends at 15s
+	maxServices = 1024                   // that a client remembers
+	absentFor   = 50 * time.Millisecond  // that it takes nobody's being there for granted
+	absentGrace = 150 * time.Millisecond // that servers who were there a moment ago may stay unseen, before they are taken for gone
+	busyFor     = time.Second            // that calls to busy servers wait in their queue, without trying them directly
+	deniedFor   = 5 * time.Second        // that it does not try again: each refusal costs all calls their session
+	leaderGone  = time.Second            // after which a request that bounces may have waited for a new leader of a quorum queue
+	leaderGrace = 2 * time.Second        // that the new leader may take to find its consumers
+	silentFor   = 2 * time.Second        // that nothing may come back of a first ping; it doubles
+	maxSilent   = 3                      // pings of which nothing comes back
+	returnGrace = 20 * time.Second       // that servers may take to come back after their broker did: their own backoff ends at 15s
 )
 
 // services is what the client knows of each service.
@@ -59,7 +60,7 @@ type service struct {
 
 	state  presence
 	at     time.Time     // since when
-	backBy time.Time     // it was served before the session was lost, or its queue had no leader: until then nobody means not yet
+	backBy time.Time     // it was served a moment ago, or before the session was lost, or its queue had no leader: until then nobody means not yet
 	denial error         // by the broker, while denied
 	took   time.Duration // what a call takes, without waiting in the queue: a moving average
 	direct line
@@ -162,12 +163,16 @@ func (s *services) silence(svc *service, durable bool) time.Duration {
 	return silentFor << (l.pings - 1)
 }
 
-// learn takes note of what an attempt or a look has shown.
+// learn takes note of what an attempt or a look has shown. That nobody consumes a queue which was served a moment ago is not
+// believed at once: the broker says so too while a quorum queue goes from one leader to the next.
 func (s *services) learn(svc *service, queue string, p presence) {
 	s.mu.Lock()
 	if p == present && svc.state == busy { // that somebody is there does not show that there is room
 		s.mu.Unlock()
 		return
+	}
+	if p == absent && svc.served() {
+		svc.expect(absentGrace)
 	}
 	s.set(svc, queue, p)
 }
@@ -215,6 +220,15 @@ func (s *services) reason(svc *service) error {
 	return svc.denial
 }
 
+// served reports whether somebody was there when the client last heard of a service.
+func (s *services) served(svc *service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return svc.served()
+}
+
+func (svc *service) served() bool { return svc.state == present || svc.state == busy }
+
 // returning reports whether a service that nobody serves is expected back.
 func (s *services) returning(svc *service) bool {
 	s.mu.Lock()
@@ -227,6 +241,11 @@ func (s *services) returning(svc *service) bool {
 func (s *services) doubt(svc *service, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	svc.expect(grace)
+}
+
+// expect is called with the mutex locked.
+func (svc *service) expect(grace time.Duration) {
 	if until := time.Now().Add(grace); until.After(svc.backBy) {
 		svc.backBy = until
 	}

@@ -126,6 +126,9 @@ func (r *run) consumerTimeout(ctx context.Context, d time.Duration) error {
 	return r.lab.node.CloseConnections(ctx)
 }
 
+// errNoEffect is how an action tells, when it is healed, that it has had no effect. The run goes on.
+var errNoEffect = errors.New("it had no effect")
+
 // packets is an action that drops packets between the broker and its clients.
 func packets(fault, about string, filter func(r *run) (*chaos.Filter, error)) action {
 	return action{"broker", fault, about, func(_ context.Context, r *run, _ string) (func(context.Context) error, error) {
@@ -135,10 +138,10 @@ func packets(fault, about string, filter func(r *run) (*chaos.Filter, error)) ac
 		}
 		return func(context.Context) error {
 			dropped, err := f.Dropped()
-			if err == nil && dropped == 0 {
-				err = errors.New("no packet was dropped")
+			if err := errors.Join(err, f.Heal()); err != nil || dropped > 0 {
+				return err
 			}
-			return errors.Join(err, f.Heal())
+			return errNoEffect
 		}, nil
 	}}
 }

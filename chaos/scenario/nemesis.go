@@ -96,7 +96,13 @@ func (r *run) begin(ctx context.Context, s Step) (heal func(context.Context) (in
 	if undo == nil {
 		undo = func(context.Context) error { return nil }
 	}
-	return func(ctx context.Context) (int, error) { return -1, undo(ctx) }, err
+	return func(ctx context.Context) (int, error) {
+		healing := undo(ctx)
+		if errors.Is(healing, errNoEffect) {
+			return 0, nil
+		}
+		return -1, healing
+	}, err
 }
 
 // owner is whom a fault has for itself: two faults of one process would undo each other, and what is said to the broker

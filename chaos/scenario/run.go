@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -100,16 +99,12 @@ func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
 		lab: l, scenario: s, service: bank.Service + "-" + s.Name,
 		servers: make(map[string]*server), dice: rand.New(rand.NewPCG(l.config.Seed, 1)),
 	}
-	steps := slices.Clone(s.Steps)
-	if steps == nil {
-		steps = random(l.config.Seed, s.length(), r.serverNames())
-	}
+	steps := s.Schedule(l.config.Seed, r.serverNames())
 	for _, step := range steps {
 		if err := step.Validate(); err != nil {
 			return nil, fmt.Errorf("run %s: %w", s.Name, err)
 		}
 	}
-	sortSteps(steps)
 	err := l.move(ctx, s)
 	if err == nil {
 		r.dir, err = makeDir(l.config.Dir, s.Name)

@@ -75,6 +75,17 @@ func Find(name string) ([]Scenario, error) {
 	return found, nil
 }
 
+// Schedule returns the steps of a run in the order of time: those of the scenario, or those that the seed makes for servers of
+// these names.
+func (s *Scenario) Schedule(seed uint64, servers []string) []Step {
+	steps := slices.Clone(s.Steps)
+	if steps == nil {
+		steps = random(seed, s.length(), servers)
+	}
+	sortSteps(steps)
+	return steps
+}
+
 // length is how long the faults take.
 func (s *Scenario) length() time.Duration {
 	d := s.Duration

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,18 +15,18 @@ import (
 )
 
 const chaosReplayHelp = `Run once more what the history in DIR tells of: the same faults at the same times, with
-the same seed, callers and servers. Real processes do not take the same steps twice, so
-that what failed once may need several tries.
+the same seed, callers and servers. The command that does the same is printed first.
+Real processes do not take the same steps twice, so that what failed once may need
+several tries.
 
 With --shrink it looks for the few faults that it takes: it leaves out more and more of
-the schedule, as long as the run fails, and prints the shortest one that did.
+the schedule, as long as an invariant is broken that was broken before, and prints the
+shortest one that did it, for chaos run --schedule.
 
 With --check it runs nothing: it checks the history again, and writes its report anew.
 
 It exits with 0 if all invariants hold, and with 1 if one does not.
 `
-
-const shrinkTries = 30
 
 func newChaosReplay() *cobra.Command {
 	var f chaosFlags
@@ -54,6 +50,7 @@ func newChaosReplay() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			fmt.Fprintf(cmd.OutOrStdout(), "the run was:        %s\n", commandOf(h))
 			switch {
 			case only:
 				r := &scenario.Result{Dir: args[0], History: h, Verdicts: check.All(h)}
@@ -95,71 +92,10 @@ func (f *chaosFlags) of(h *history.History) (scenario.Scenario, error) {
 	if err := json.Unmarshal(h.Run.Schedule, &s.Steps); err != nil {
 		return s, fmt.Errorf("read the schedule in the history: %w", err)
 	}
-	for _, p := range h.Phases {
-		if p.Name == "faults" {
-			s.Duration = (p.To - p.From).Truncate(time.Second)
-		}
-	}
+	s.Duration, s.MustBite = faultsOf(h), h.Run.MustBite
 	f.seed, f.callers, f.servers, f.store = h.Run.Seed, h.Run.Callers, len(h.Run.Servers), h.Run.Store
-	if ours := len(h.Run.Command) == 3 && slices.Equal(h.Run.Command[1:], bankCommand); !ours { // this program may be elsewhere now
+	if !ownServers(h) {
 		f.command = h.Run.Command
 	}
 	return s, nil
-}
-
-// shrink looks for a smaller schedule that fails too.
-func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history.History) (err error) {
-	s, err := f.of(h)
-	if err != nil {
-		return err
-	}
-	c, err := f.config()
-	if err != nil {
-		return err
-	}
-	if f.dir == "" {
-		defer os.RemoveAll(c.Dir)
-	}
-	lab, err := scenario.OpenLab(ctx, c)
-	if err != nil {
-		return interrupted(ctx, err)
-	}
-	defer func() { err = errors.Join(err, lab.Close()) }()
-	tries, smallest := 0, ""
-	least := scenario.Shrink(s.Steps, shrinkTries, func(steps []scenario.Step) bool {
-		if ctx.Err() != nil {
-			return false
-		}
-		tries++
-		try := s
-		try.Steps, try.Duration = steps, 0
-		r, err := lab.Run(ctx, try)
-		switch {
-		case err != nil:
-			fmt.Fprintf(errs, "try %d, %d faults: %v\n", tries, len(steps), err)
-			return false
-		case r.Err() != nil:
-			fmt.Fprintf(errs, "try %d, %d faults: %v\n", tries, len(steps), r.Err())
-			smallest = r.Dir
-			return true
-		}
-		fmt.Fprintf(errs, "try %d, %d faults: passed\n", tries, len(steps))
-		return false
-	})
-	if ctx.Err() != nil {
-		return errInterrupted
-	}
-	switch {
-	case smallest == "":
-		fmt.Fprintf(out, "in %d runs none with fewer faults has failed\n", tries)
-	case f.dir != "":
-		fmt.Fprintf(out, "replay it:          rabbitrpc chaos replay %s\n", smallest)
-	}
-	fmt.Fprintf(out, "%d of %d faults are left:\n", len(least), len(s.Steps))
-	for _, step := range least {
-		fmt.Fprintf(out, "  at %v for %v  %v\n", time.Duration(step.At), time.Duration(step.For), step)
-	}
-	text, err := json.Marshal(least)
-	fmt.Fprintf(out, "%s\n", text)
-	return err
 }

@@ -38,6 +38,9 @@ with the same --seed has the same faults at the same times, though not the same 
 With --server it runs servers of your own: a command for the shell, which is started
 --servers times with what to serve in its environment. docs/chaos.md has the contract.
 
+With --schedule it does what the file says in place of what the scenario has: what chaos
+replay --shrink has printed, or steps of your own.
+
 It exits with 0 if all invariants hold, and with 1 if one does not.
 `
 
@@ -45,6 +48,7 @@ type chaosFlags struct {
 	dir, report string
 	server      string
 	store       string
+	schedule    string
 	seed        uint64
 	duration    time.Duration
 	callers     int
@@ -82,6 +86,7 @@ func newChaosRun() *cobra.Command {
 	flags.IntVar(&f.servers, "servers", 3, "servers")
 	flags.StringVar(&f.store, "store", bank.StorePostgres, "the servers' memory: "+strings.Join(bank.Stores, ", "))
 	flags.StringVar(&f.server, "server", "", "command of a server of your own (default: those of this program)")
+	flags.StringVar(&f.schedule, "schedule", "", "file with the steps to take, as JSON; for one scenario")
 	flags.StringVar(&f.dir, "dir", "", "an empty folder to keep histories, logs and reports in")
 	flags.StringVar(&f.report, "report", "", "file for the report of the run, as HTML; for one scenario")
 	return cmd
@@ -103,6 +108,8 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 	switch {
 	case f.report != "" && len(found) > 1:
 		return nil, fmt.Errorf("--report is for one scenario, not for %d: see --dir", len(found))
+	case f.schedule != "" && len(found) > 1:
+		return nil, fmt.Errorf("--schedule is for one scenario, not for %d", len(found))
 	case f.callers < 1 || f.callers > 1000:
 		return nil, fmt.Errorf("--callers must be 1 to 1000, got %d", f.callers)
 	case f.servers < scenario.MinServers || f.servers > 20:
@@ -111,6 +118,13 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 		return nil, fmt.Errorf("--duration must be up to 24h, got %v", f.duration)
 	case !slices.Contains(bank.Stores, f.store):
 		return nil, fmt.Errorf("--store must be %s, got %q", strings.Join(bank.Stores, ", "), f.store)
+	}
+	if f.schedule != "" {
+		steps, err := readSchedule(f.schedule)
+		if err != nil {
+			return nil, err
+		}
+		found[0] = scheduled(found[0], steps)
 	}
 	for i := range found {
 		if f.duration > 0 && found[i].Steps == nil {
@@ -147,12 +161,15 @@ func (f *chaosFlags) config() (scenario.Config, error) {
 	case f.command != nil:
 		c.Server = f.command
 	case f.server != "":
-		c.Server = []string{"/bin/sh", "-c", "exec " + f.server}
+		c.Server = append(slices.Clone(shell), "exec "+f.server)
 	default:
 		c.Server = append([]string{self}, bankCommand...)
 	}
 	return c, nil
 }
+
+// shell is what runs a server of the user's.
+var shell = []string{"/bin/sh", "-c"}
 
 // bankCommand are the arguments with which this program is a server.
 var bankCommand = []string{"chaos", "bank"}

@@ -37,6 +37,7 @@ func TestCluster(t *testing.T) {
 		opts []server.Option
 	}{
 		{"leader killed", leaderKilled, []server.Option{quorum}},
+		{"leader of a busy service killed", leaderKilled, []server.Option{quorum, server.WithWorkers(4)}},
 		{"leader frozen", leaderFrozen, []server.Option{quorum}},
 		{"leader frozen with the client", leaderFrozenWithClient, []server.Option{quorum}},
 		{"leader cut off", leaderCutOff, []server.Option{quorum}},

@@ -210,7 +210,7 @@ var All = []Mutant{
 		},
 	},
 	{
-		Name: "dedupe", Guard: "a call that ran is answered with what is stored", Breaks: "I5",
+		Name: "dedupe", Guard: "a call that ran is answered with what is stored", Breaks: "I4 I5 I7",
 		Edits: []Edit{
 			{"idempotency/interceptor.go", `		reply, err = begun.Record.replay()
 `, `		reply, err = o.next(ctx, req)

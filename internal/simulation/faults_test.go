@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
@@ -134,6 +135,11 @@ var faults = []faultKind{
 	{name: "broker restarts", broker: func(w *world, f fault) { w.broker.Stop(); time.Sleep(f.d); w.broker.Start() }},
 	{name: "broker blocks", broker: func(w *world, f fault) { w.broker.Block(); time.Sleep(f.d); w.broker.Unblock() }},
 	{name: "queue is deleted", kinds: loses, broker: func(w *world, _ fault) { w.deleteQueue(wire.Queue("bank")) }},
+}
+
+// kindOf returns where a fault is in the table.
+func kindOf(name string) int {
+	return slices.IndexFunc(faults, func(k faultKind) bool { return k.name == name })
 }
 
 func clientMeets(name string, meets func(fault) conntest.Fault) faultKind {

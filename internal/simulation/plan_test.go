@@ -31,8 +31,9 @@ type plan struct {
 	servers   int
 	workers   int
 	slowStore bool
-	refuses   int // of a hundred attempts, by the handler
-	inFlight  int // calls of one client
+	refuses   int  // of a hundred attempts, by the handler
+	lenient   bool // what comes back is not refused again
+	inFlight  int  // calls of one client
 	callers   [][]*ask
 	faults    []fault
 }
@@ -120,7 +121,7 @@ func newPlan(seed uint64) *plan {
 		return p.numbered()
 	}
 	if random.IntN(20) == 0 {
-		p.comeBack()
+		p.comeBack(random.IntN(2) == 0)
 		return p.numbered()
 	}
 	few := random.IntN(6) + 2
@@ -167,14 +168,22 @@ func (p *plan) flood(random *rand.Rand) {
 	p.faults = []fault{{kind: storeFails, d: 400 * time.Millisecond}, {at: 3 * time.Second, kind: storeFails}}
 }
 
-// comeBack makes it a world in which servers refuse requests, and get them again.
-func (p *plan) comeBack() {
-	p.refuses = 50
+// comeBack makes it a world in which servers get requests again: those that they have refused, and then do not; or those to be
+// executed at most once, from servers that may have done so, while the memory of all others fails.
+func (p *plan) comeBack(executed bool) {
 	for _, c := range p.callers {
 		for _, a := range c {
-			a.durable, a.once, a.noRetry = true, false, !a.patient
+			a.durable, a.once, a.noRetry = true, executed && !a.patient, !a.patient
 		}
 	}
+	if executed {
+		p.memory, p.servers = max(p.memory, lru), max(p.servers, 2)
+		for n := range 12 {
+			p.faults = append(p.faults, fault{at: 40 * time.Millisecond, kind: kindOf("store fails, and server loses its session"), who: n, d: 30 * time.Millisecond})
+		}
+		return
+	}
+	p.refuses, p.lenient = 50, true
 	for range 3 {
 		p.faults = append(p.faults, fault{at: 10 * time.Millisecond, kind: acksLost, d: 200 * time.Millisecond})
 	}

@@ -222,7 +222,7 @@ func (p *process) handle(ctx context.Context, pay payment) (receipt, error) {
 	x, before := p.w.bank.start(ctx, r, pay, p.name)
 	random := rand.New(rand.NewPCG(p.w.plan.seed, uint64(pay.N)<<8|uint64(before)))
 	does := rand.New(rand.NewPCG(p.w.plan.seed, uint64(pay.N)<<8|uint64(r.Attempt))).IntN(100) // the same for duplicates
-	if p.w.healed.Load() {
+	if p.w.healed.Load() || p.w.plan.lenient && r.Redelivered {
 		does = 99
 	}
 	p.work(random)

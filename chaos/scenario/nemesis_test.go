@@ -1,0 +1,54 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos/history"
+)
+
+// What a step has done is in the history. Only one that cannot be healed ends the run.
+func TestStepIsRecorded(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name        string
+		do, healing error
+		bites       int
+		fault       string // error in the history
+		ends        bool
+	}{
+		{name: "bites", bites: 1},
+		{name: "no effect", healing: errNoEffect},
+		{name: "cannot be done", do: broken, fault: "broken"},
+		{name: "cannot be healed", healing: broken, bites: 1, ends: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := actions
+			defer func() { actions = before }()
+			actions = append(slices.Clone(actions), action{"store", "test", "", func(context.Context, *run, string) (func(context.Context) error, error) {
+				return func(context.Context) error { return tt.healing }, tt.do
+			}})
+			w, err := history.Create(filepath.Join(t.TempDir(), "history.jsonl"), history.Run{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &run{history: w}
+			err = r.unleash(t.Context(), []Step{at(0, "store", "test", 0)}, time.Millisecond)
+			if ends := err != nil; ends != tt.ends || ends && !strings.Contains(err.Error(), "heal store: test") {
+				t.Errorf("got %v, want the end of the run: %v", err, tt.ends)
+			}
+			h, err := w.Close()
+			if err != nil || len(h.Faults) != 1 {
+				t.Fatalf("got %+v, %v, want one fault", h, err)
+			}
+			if f := h.Faults[0]; f.Bites != tt.bites || f.Error != tt.fault {
+				t.Errorf("got %d bites, error %q, want %d, %q", f.Bites, f.Error, tt.bites, tt.fault)
+			}
+		})
+	}
+}
