@@ -49,7 +49,7 @@ type Client struct {
 	stats    stats
 	ids      ids
 	life     context.Context // ends with Close
-	end      context.CancelFunc
+	endLife  context.CancelFunc
 	live     atomic.Pointer[link] // the current one, if it may be used; only ever set with the mutex locked
 
 	mu      sync.Mutex // guards what follows
@@ -81,7 +81,7 @@ func New(c conn.Connector, opts ...Option) (*Client, error) {
 		pending:  newPending(),
 		services: newServices(o.hooks.Presence),
 	}
-	client.life, client.end = context.WithCancel(context.Background())
+	client.life, client.endLife = context.WithCancel(context.Background())
 	client.do = rpc.Chain(client.roundTrip, o.interceptors...)
 	return client, nil
 }
@@ -108,8 +108,16 @@ func (c *Client) newService(name string) *service {
 // context, see [With]. Do sets ID, Client and Attempt of the request it sends; r itself is not changed.
 func (c *Client) Do(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 	own := withTimeout(ctx, c.callOptions(ctx).timeout)
-	defer own.end()
+	defer c.end(own)
 	return c.do(own, r)
+}
+
+// end ends the context of a call. An interceptor may have left calls behind that wait with it.
+func (c *Client) end(own *callContext) {
+	own.end()
+	if own.waiting.Load() > 0 {
+		c.pending.wakeAll()
+	}
 }
 
 // Call makes one call of m with the request v: with the options of the client, those of the method over them, and opts
@@ -173,7 +181,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.live.Store(nil)
 	current := c.current
 	c.mu.Unlock()
-	c.end()
+	c.endLife()
 	c.pending.wakeAll()
 	ended := make(chan struct{}) // what sets up links, which ends with life
 	go func() { c.wg.Wait(); close(ended) }()

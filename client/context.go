@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,6 +12,7 @@ import (
 type callContext struct {
 	context.Context // the caller's
 	deadline        time.Time
+	waiting         atomic.Int32 // calls: one, unless an interceptor makes more of it
 
 	mu     sync.Mutex      // guards what follows
 	timed  context.Context // the same of package context, since somebody has asked; or nil

@@ -101,6 +101,7 @@ func (p *pending) add(c *call) bool {
 		}
 	}
 	if c.own != nil {
+		c.own.waiting.Add(1)
 		p.expect(c)
 	}
 	return true
@@ -112,7 +113,10 @@ func (p *pending) remove(c *call, again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.calls, c.req.ID)
-	p.forgo(c)
+	if c.own != nil {
+		c.own.waiting.Add(-1)
+		p.forgo(c)
+	}
 	if news := c.retire(); len(p.spare) < maxSpare {
 		p.spare = append(p.spare, news)
 	}
