@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
@@ -20,15 +21,18 @@ const (
 
 var errUnheard = errors.New("no server says any more that it has the request")
 
-// watch ends attempts that nobody has. The broker loses a request, or a reply, or what should come back to the caller, without
-// a word when a queue gets another leader, or nodes of a cluster lose each other for a moment.
-func (c *Client) watch() {
+// watch ends the attempts of a session with it, and those that nobody has. The broker loses a request, or a reply, or what should
+// come back to the caller, without a word when a queue gets another leader, or nodes of a cluster lose each other for a moment.
+func (c *Client) watch(session conn.Session) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			c.endUnheard(now)
+		case <-session.Done():
+			c.pending.wakeAll()
+			return
 		case <-c.life.Done():
 			return
 		}

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -15,18 +17,19 @@ func BenchmarkPending(b *testing.B) {
 		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
 			p := newPending()
 			for i := range waiting {
-				p.add(&rpc.Request{ID: fmt.Sprint(i)})
+				p.add(newCall(context.Background(), &rpc.Request{ID: fmt.Sprint(i)}))
 			}
 			r := &rpc.Request{ID: "0b6e2f3c8d1a4b5c9e7f0a1b2c3d4e5f"}
 			reply := &conn.Message{CorrelationID: r.ID}
 			b.ReportAllocs()
 			for b.Loop() {
-				c, _ := p.add(r)
-				c.begin(wire.Plain, false)
-				if !p.get(r.ID).reply(reply) {
+				c := newCall(context.Background(), r)
+				p.add(c)
+				c.begin(wire.Plain, false, time.Time{})
+				if !p.get(r.ID).accept(reply) {
 					b.Fatal("the reply was not taken")
 				}
-				<-c.replies
+				<-c.news
 				p.remove(c, false)
 			}
 		})
@@ -39,10 +42,10 @@ func BenchmarkBreaker(b *testing.B) {
 	svc := &service{breaker: newBreaker("math", nil)}
 	b.ReportAllocs()
 	for b.Loop() {
-		done, err := c.allow(b.Context(), svc, nil, &callOptions{})
+		permit, err := c.allow(b.Context(), svc, nil, &callOptions{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		done(nil)
+		permit.done(nil)
 	}
 }

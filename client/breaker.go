@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -24,7 +25,8 @@ const (
 // A breaker keeps calls from a service that cannot be reached. It is gobreaker's, with two things more: it remembers why
 // it is open, and it probes with a look of its own, so that no call is risked.
 type breaker struct {
-	two *gobreaker.TwoStepCircuitBreaker[struct{}]
+	two  *gobreaker.TwoStepCircuitBreaker[struct{}]
+	half atomic.Bool // half-open
 
 	mu    sync.Mutex // guards what follows
 	cause error      // of the last failure
@@ -40,6 +42,7 @@ func newBreaker(service string, announce func(service, from, to string)) *breake
 		IsSuccessful: func(err error) bool { return !unreached(err) },
 		IsExcluded:   neutral,
 		OnStateChange: func(name string, from, to gobreaker.State) {
+			b.half.Store(to == gobreaker.StateHalfOpen)
 			if announce != nil {
 				announce(name, from.String(), to.String())
 			}
@@ -82,43 +85,54 @@ func (b *breaker) open() error {
 		WithRetryAfter(wait)
 }
 
-// allow asks the breaker, unless the call is to wait for servers. What it returns is told the outcome of the call.
-func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, o *callOptions) (done func(error), err error) {
+// A permit is what a breaker lets a call through with. It is told the outcome.
+type permit struct {
+	breaker *breaker // nil: the call was to pass anyway
+	report  func(error)
+}
+
+func (p permit) done(err error) {
+	if p.breaker != nil {
+		p.breaker.failed(err)
+		p.report(err)
+	}
+}
+
+// allow asks the breaker, unless the call is to wait for servers.
+func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, o *callOptions) (permit, error) {
 	b := svc.breaker
 	if b == nil || o.wait || o.durable {
-		return func(error) {}, nil
+		return permit{}, nil
 	}
 	report, err := b.two.Allow()
 	if err != nil {
-		return nil, b.open()
+		return permit{}, b.open()
 	}
-	told := func(err error) {
-		b.failed(err)
-		report(err)
+	p := permit{b, report}
+	if !b.half.Load() {
+		return p, nil
 	}
-	if b.two.State() != gobreaker.StateHalfOpen {
-		return told, nil
-	}
-	if err := c.probe(ctx, svc, r, o.durable, told); err != nil {
-		return nil, err
+	if err := c.probe(ctx, svc, r, o.durable, p); err != nil {
+		return permit{}, err
 	}
 	return c.allow(ctx, svc, r, o)
 }
 
 // probe finds out whether the service can be reached, without a call and without waiting for a connection. It tells the
 // breaker in any case, or that would be half-open for ever.
-func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, durable bool, done func(error)) error {
+func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, durable bool, p permit) error {
 	var outcome error = local(rpc.Canceled, rpc.ExecutedNo, errCanceled) // stands if a hook panics
-	defer func() { done(outcome) }()
+	defer func() { p.done(outcome) }()
 	var found presence
 	l, err := c.link(ctx, true)
 	if err == nil {
 		found, err = c.look(ctx, l, svc, r, durable, time.Time{})
 	}
-	switch {
-	case ctx.Err() != nil || c.life.Err() != nil: // says nothing of the service
-		outcome = (&plan{}).next(c.ended(ctx, false)).err
+	if e, ok := c.ended(ctx, false); ok { // says nothing of the service
+		outcome = (&plan{}).next(e).err
 		return outcome
+	}
+	switch {
 	case err == nil && found == present:
 		outcome = nil
 		return nil

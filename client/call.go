@@ -13,28 +13,32 @@ import (
 
 // roundTrip makes a call: it checks the request, passes the breaker and the limit, and carries out the plan.
 func (c *Client) roundTrip(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	start := time.Now()
-	o := c.callOptions(ctx)
+	var start time.Time
+	if c.opts.hooks.CallEnded != nil {
+		start = time.Now()
+	}
 	c.stats.calls.Add(1)
-
-	req := c.request(r, &o)
-	reply, err := c.admit(ctx, &req, &o)
+	call := c.prepare(ctx, r)
+	reply, err := c.admit(ctx, call)
 	if err != nil {
 		c.stats.failed.Add(1)
 	} else {
 		c.stats.ok.Add(1)
 	}
 	if c.opts.hooks.CallEnded != nil {
-		c.opts.hooks.CallEnded(ctx, CallEnded{Request: &req, Attempts: req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
+		c.opts.hooks.CallEnded(ctx, CallEnded{Request: &call.req, Attempts: call.req.Attempt, Reply: reply, Err: err, Took: time.Since(start)})
 	}
 	return reply, err
 }
 
-// request completes a copy of what the caller has given.
-func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
-	req := *r
-	req.ID, req.Client, req.User, req.Attempt = o.id, c.opts.name, c.opts.user, 0
+// prepare makes a call of what the caller has given.
+func (c *Client) prepare(ctx context.Context, r *rpc.Request) *call {
+	call := newCall(ctx, r)
+	o := c.callOptions(ctx)
 	o.once = o.once || r.AtMostOnce
+	call.plan = plan{callOptions: o, plain: c.opts.queue != ""}
+	req := &call.req
+	req.ID, req.Client, req.User, req.Attempt = o.id, c.opts.name, c.opts.user, 0
 	if req.ID == "" {
 		req.ID = c.ids.next()
 	}
@@ -46,46 +50,41 @@ func (c *Client) request(r *rpc.Request, o *callOptions) rpc.Request {
 			}
 		}
 	}
-	return req
+	return call
 }
 
 // admit lets a call through that is well-formed, for a service that can be expected to answer, when there is room.
-func (c *Client) admit(ctx context.Context, r *rpc.Request, o *callOptions) (*rpc.Reply, error) {
-	if err := wire.CheckRequest(r, c.opts.queue != "", c.opts.maxBody); err != nil {
+func (c *Client) admit(ctx context.Context, call *call) (*rpc.Reply, error) {
+	p := &call.plan
+	if err := wire.CheckRequest(&call.req, p.plain, c.opts.maxBody); err != nil {
 		return nil, local(rpc.CodeOf(err), rpc.ExecutedNo, errors.New(message(err)))
 	}
-	if o.durable && c.opts.queue != "" {
+	if p.durable && p.plain {
 		return nil, local(rpc.InvalidArgument, rpc.ExecutedNo, errPlain)
 	}
-	queue := c.queue(r.Service)
-	svc := c.services.get(queue, func() *service { return c.newService(queue) })
-	done, err := c.allow(ctx, svc, r, o)
+	svc := c.service(call.req.Service)
+	p.queue, p.budget, p.back = svc.queue, svc.spend, svc.back
+	permit, err := c.allow(ctx, svc, &call.req, &p.callOptions)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.enter(ctx, o.failFast); err != nil {
-		done(err)
+	reply, err := c.place(ctx, svc, call)
+	permit.done(err)
+	return reply, err
+}
+
+// place gives a call its place among those in flight, as long as it takes.
+func (c *Client) place(ctx context.Context, svc *service, call *call) (*rpc.Reply, error) {
+	if err := c.enter(ctx, call.plan.failFast); err != nil {
 		return nil, err
 	}
 	defer c.leave()
-	call, ok := c.pending.add(r)
-	if !ok {
-		err := local(rpc.AlreadyExists, rpc.ExecutedUnknown, errors.New("a call with this ID is in flight"))
-		done(err)
-		return nil, err
+	if !c.pending.add(call) {
+		return nil, local(rpc.AlreadyExists, rpc.ExecutedUnknown, errors.New("a call with this ID is in flight"))
 	}
-	defer c.pending.remove(call, o.id != "")
+	defer c.pending.remove(call, call.plan.id != "")
 	svc.budget.earn()
-	reply, err := c.carryOut(ctx, svc, call, &plan{
-		callOptions: *o,
-		plain:       c.opts.queue != "",
-		queue:       queue,
-		budget:      svc.budget.spend,
-		back:        func() bool { return c.services.returning(svc) },
-	})
-	done(err)
-	r.Attempt = call.req.Attempt
-	return reply, err
+	return c.carryOut(ctx, svc, call, &call.plan)
 }
 
 // carryOut does step after step of the plan, until its end.
@@ -103,69 +102,67 @@ func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan
 		case look:
 			e = c.looked(ctx, l, svc, call, p.durable, ended)
 		case publish:
-			e = c.attempt(ctx, l, svc, call, p, s.mode)
-			ended = time.Now()
+			e, ended = c.attempt(ctx, l, svc, call, p, s.mode)
 		case pause:
 			e = c.pause(ctx, call, s.wait)
 		case room:
 			e = c.room(ctx, call, l)
 		}
-		select {
-		case m := <-call.replies: // outranks whatever else came at the same moment
-			e = answer(m)
-		default:
+		if reply, ok := call.replied(); ok { // outranks whatever else came at the same moment
+			e = reply
 		}
 	}
 }
 
 func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, event) {
 	l, err := c.link(ctx, p.failFast)
-	switch {
-	case err == nil:
+	if err == nil {
 		known := c.services.known(svc, p.durable)
 		if known == denied {
 			return l, event{kind: forbidden, cause: c.services.reason(svc)}
 		}
 		return l, event{kind: connected, known: known}
-	case c.life.Err() != nil || ctx.Err() != nil:
+	}
+	if e, ok := c.ended(ctx, false); ok {
 		if errors.Is(err, conn.ErrNotConnected) {
 			p.last = err // why there was no connection says more than that time is out
 		}
-		return nil, c.ended(ctx, false)
+		return nil, e
 	}
 	return nil, event{kind: disconnected, cause: err}
 }
 
 func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, durable bool, since time.Time) event {
 	found, err := c.look(ctx, l, svc, &call.req, durable, since)
-	switch {
-	case ctx.Err() != nil || c.life.Err() != nil:
-		return c.ended(ctx, false)
-	case err != nil:
+	if e, ok := c.ended(ctx, false); ok {
+		return e
+	}
+	if err != nil {
 		return event{kind: disconnected, cause: err}
 	}
 	return event{kind: looked, known: found}
 }
 
-// attempt makes one attempt, and takes note of what it shows of the service.
-func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) event {
+// attempt makes one attempt, and takes note of what it shows of the service. It also tells when it ended.
+func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) (e event, ended time.Time) {
 	start := time.Now()
 	a := wire.Attempt{Mode: mode, Queue: c.opts.queue, Once: p.once, Priority: p.priority}
 	if deadline, _ := ctx.Deadline(); mode == wire.Queued {
-		a.Patience = c.services.patience(svc, time.Until(deadline))
+		a.Patience = c.services.patience(svc, deadline.Sub(start))
 	}
-	e := c.exchange(ctx, l, call, a)
+	e = c.exchange(ctx, l, call, a, start)
+	ended = time.Now()
 	answered := e.kind == replied || e.kind == failed && e.err.Remote
 	switch {
+	case answered && mode == wire.Direct:
+		c.services.room(svc, p.queue, start, ended)
 	case e.heard():
 		c.services.hear(svc, p.durable)
 	case e.kind == over && e.out, e.kind == unheard:
 		c.services.miss(svc, p.durable, start)
 	}
 	switch {
-	case answered && mode == wire.Direct:
-		c.services.room(svc, p.queue, start)
-	case answered:
+	case answered && mode != wire.Direct:
 		c.services.learn(svc, p.queue, present)
 	case e.kind == forbidden:
 		c.services.deny(svc, p.queue, e.cause)
@@ -177,7 +174,7 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 		c.services.learn(svc, p.queue, busy)
 		c.stats.bounced.Add(1)
 	case e.kind == bounced:
-		if c.services.learn(svc, p.queue, busy); time.Since(start) >= leaderGone { // or one died: a look will tell
+		if c.services.learn(svc, p.queue, busy); ended.Sub(start) >= leaderGone { // or one died: a look will tell
 			c.services.doubt(svc, leaderGrace)
 		}
 		c.stats.bounced.Add(1)
@@ -187,21 +184,21 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 	}
 	if c.opts.hooks.AttemptEnded != nil {
 		c.opts.hooks.AttemptEnded(ctx, AttemptEnded{
-			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: time.Since(start),
+			Request: &call.req, Mode: mode.String(), Ending: e.kind.String(), Err: e.reason(), Took: ended.Sub(start),
 		})
 	}
-	return e
+	return e, ended
 }
 
 // exchange publishes a request and waits for the first of all that can come of it.
-func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attempt) event {
-	if ctx.Err() != nil || c.life.Err() != nil {
-		return c.ended(ctx, false)
+func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attempt, start time.Time) event {
+	if e, ok := c.ended(ctx, false); ok {
+		return e
 	}
-	attempt := call.begin(a.Mode, a.Once)
+	attempt := call.begin(a.Mode, a.Once, start)
 	a.ReplyTo = l.replyTo
 	deadline, _ := ctx.Deadline()
-	a.Timeout = time.Until(deadline)
+	a.Timeout = deadline.Sub(start)
 	var confirmed func(bool)
 	if a.Mode == wire.Durable {
 		confirmed = func(ok bool) {
@@ -214,20 +211,31 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 	if err != nil {
 		return unpublished(err)
 	}
-	select {
-	case m := <-call.replies:
-		return answer(m)
-	case end := <-call.ends:
-		return end.event(a.Mode)
-	case <-l.session.Done():
-		err := l.session.Err()
-		if refused := errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrNotFound); refused && l.last(place) &&
-			wire.Denies(call.req.Service, err.Error()) {
-			return event{kind: forbidden, cause: err}
+	for {
+		select {
+		case <-call.news:
+		case <-done(ctx):
 		}
-		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}
-	case <-ctx.Done():
-	case <-c.life.Done():
+		if e, ok := c.outcome(ctx, l, call, place); ok {
+			return e
+		}
+	}
+}
+
+// outcome tells what has come of an attempt, if anything has. A reply outranks whatever else came at the same moment.
+func (c *Client) outcome(ctx context.Context, l *link, call *call, place int64) (event, bool) {
+	if e, ok := call.replied(); ok {
+		return e, true
+	}
+	if e, ok := call.ended(); ok {
+		return e, true
+	}
+	if err := l.session.Err(); err != nil {
+		refused := errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrNotFound)
+		if refused && l.last(place) && wire.Denies(call.req.Service, err.Error()) {
+			return event{kind: forbidden, cause: err}, true
+		}
+		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}, true
 	}
 	return c.ended(ctx, true)
 }
@@ -263,25 +271,32 @@ func (c *Client) room(ctx context.Context, call *call, l *link) event {
 	return await(ctx, c, call, blocked)
 }
 
-func await[T any](ctx context.Context, c *Client, call *call, done <-chan T) event {
-	select {
-	case m := <-call.replies:
-		return answer(m)
-	case <-done:
-		return event{kind: ready}
-	case <-ctx.Done():
-	case <-c.life.Done():
+func await[T any](ctx context.Context, c *Client, call *call, until <-chan T) event {
+	for {
+		if e, ok := call.replied(); ok {
+			return e
+		}
+		if e, ok := c.ended(ctx, false); ok {
+			return e
+		}
+		select {
+		case <-until:
+			return event{kind: ready}
+		case <-call.news:
+		case <-done(ctx):
+		}
 	}
-	return c.ended(ctx, false)
 }
 
-// ended tells how the caller ended the call.
-func (c *Client) ended(ctx context.Context, out bool) event {
-	switch {
+// ended tells how the caller has ended the call, if so.
+func (c *Client) ended(ctx context.Context, out bool) (event, bool) {
+	switch err := ctx.Err(); {
 	case c.life.Err() != nil:
-		return event{kind: canceled, cause: errClosed, out: out}
-	case errors.Is(ctx.Err(), context.Canceled):
-		return event{kind: canceled, cause: errCanceled, out: out}
+		return event{kind: canceled, cause: errClosed, out: out}, true
+	case errors.Is(err, context.Canceled):
+		return event{kind: canceled, cause: errCanceled, out: out}, true
+	case err != nil:
+		return event{kind: over, out: out}, true
 	}
-	return event{kind: over, out: out}
+	return event{}, false
 }

@@ -26,6 +26,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,14 +49,15 @@ type Client struct {
 	stats    stats
 	ids      ids
 	life     context.Context // ends with Close
-	end      context.CancelFunc
+	endLife  context.CancelFunc
+	live     atomic.Pointer[link] // the current one, if it may be used; only ever set with the mutex locked
 
 	mu      sync.Mutex // guards what follows
 	current *link
+	watched conn.Session // the last one with a link
 	closed  bool
 
-	watching sync.Once      // started with the first link
-	wg       sync.WaitGroup // setting up links, and watching
+	wg sync.WaitGroup // setting up links, and watching
 }
 
 // New makes a client that uses the sessions of c. It does no I/O: the first call does.
@@ -79,15 +81,24 @@ func New(c conn.Connector, opts ...Option) (*Client, error) {
 		pending:  newPending(),
 		services: newServices(o.hooks.Presence),
 	}
-	client.life, client.end = context.WithCancel(context.Background())
+	client.life, client.endLife = context.WithCancel(context.Background())
 	client.do = rpc.Chain(client.roundTrip, o.interceptors...)
 	return client, nil
 }
 
-func (c *Client) newService(queue string) *service {
-	s := &service{budget: newBudget()}
+// service returns the service of that name. All are one if their requests go to a queue by its name.
+func (c *Client) service(name string) *service {
+	if c.opts.queue != "" {
+		name = c.opts.queue
+	}
+	return c.services.get(name, func() *service { return c.newService(name) })
+}
+
+func (c *Client) newService(name string) *service {
+	s := &service{name: name, queue: c.queue(name), budget: newBudget()}
+	s.spend, s.back = s.budget.spend, func() bool { return c.services.returning(s) }
 	if !c.opts.noBreaker {
-		s.breaker = newBreaker(queue, c.opts.hooks.Breaker)
+		s.breaker = newBreaker(s.queue, c.opts.hooks.Breaker)
 	}
 	return s
 }
@@ -96,16 +107,24 @@ func (c *Client) newService(queue string) *service {
 // *[rpc.Error]. The deadline is that of ctx, or the client's timeout from now if that is earlier. Options come with the
 // context, see [With]. Do sets ID, Client and Attempt of the request it sends; r itself is not changed.
 func (c *Client) Do(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.callOptions(ctx).timeout)
-	defer cancel()
-	return c.do(ctx, r)
+	own := withTimeout(ctx, c.callOptions(ctx).timeout)
+	defer c.end(own)
+	return c.do(own, r)
+}
+
+// end ends the context of a call. An interceptor may have left calls behind that wait with it.
+func (c *Client) end(own *callContext) {
+	own.end()
+	if own.waiting.Load() > 0 {
+		c.pending.wakeAll()
+	}
 }
 
 // Call makes one call of m with the request v: with the options of the client, those of the method over them, and opts
 // over both. See [Client.Do].
 func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], v Req, opts ...CallOption) (Res, error) {
 	var none Res
-	body, err := rpc.Marshal(m.ContentType, v)
+	body, err := encode(m.ContentType, v)
 	if err != nil {
 		return none, local(rpc.CodeOf(err), rpc.ExecutedNo, fmt.Errorf("encode request: %s", message(err)))
 	}
@@ -126,6 +145,14 @@ func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], 
 		return none, local(rpc.Internal, rpc.ExecutedYes, fmt.Errorf("decode reply: %s", message(err)))
 	}
 	return res, nil
+}
+
+// encode makes the body of a request. Bytes are sent as they are: nobody changes them before the call is over.
+func encode[T any](contentType string, v T) ([]byte, error) {
+	if b, ok := any(v).([]byte); ok && contentType == rpc.ContentTypeBytes {
+		return b, nil
+	}
+	return rpc.Marshal(contentType, v)
 }
 
 // defaults are the options that a method carries.
@@ -151,9 +178,11 @@ func (c *Client) Close(ctx context.Context) error {
 		return nil
 	}
 	c.closed = true
+	c.live.Store(nil)
 	current := c.current
 	c.mu.Unlock()
-	c.end()
+	c.endLife()
+	c.pending.wakeAll()
 	ended := make(chan struct{}) // what sets up links, which ends with life
 	go func() { c.wg.Wait(); close(ended) }()
 	select {

@@ -344,6 +344,29 @@ func TestTimeoutCoversInterceptors(t *testing.T) {
 	}, client.WithTimeout(3*time.Second), client.WithInterceptors(insist))
 }
 
+// An interceptor may return before the calls do that it has made of one: they end with it.
+func TestCallLeftBehind(t *testing.T) {
+	left := make(chan error, 1)
+	leave := func(next rpc.Handler) rpc.Handler {
+		return func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+			go func() {
+				_, err := next(ctx, r)
+				left <- err
+			}()
+			time.Sleep(time.Second)
+			return &rpc.Reply{Body: []byte("1")}, nil
+		}
+	}
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), slow(time.Minute), server.WithDrain(time.Hour))
+		start := time.Now()
+		_, err := r.call(t.Context(), 1)
+		check(t, err, rpc.OK, rpc.ExecutedYes)
+		check(t, <-left, rpc.Canceled, rpc.ExecutedUnknown)
+		took(t, start, time.Second)
+	}, client.WithInterceptors(leave))
+}
+
 func TestRefusedBeforePublishing(t *testing.T) {
 	good := func() *rpc.Request { return &rpc.Request{Service: "math", Method: "double", Body: []byte("1")} }
 	for _, c := range []struct {

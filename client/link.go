@@ -31,6 +31,11 @@ const maxRenewals = 16
 // link returns the link of the live session. The first call of a session sets it up for all. With failFast it does not wait
 // for a session, only for the setup.
 func (c *Client) link(ctx context.Context, failFast bool) (*link, error) {
+	if l := c.live.Load(); l != nil && l.session.Err() == nil {
+		return l, nil
+	}
+	ctx, cancel := timed(ctx)
+	defer cancel()
 	session, err := c.session(ctx, failFast)
 	if err != nil {
 		return nil, err
@@ -84,14 +89,30 @@ func (c *Client) linkOf(session conn.Session) (*link, error) {
 		c.reconnected(before)
 	}
 	c.current = l
-	c.watching.Do(func() { c.wg.Go(c.watch) })
+	c.live.Store(nil)
+	if c.watched != session {
+		c.watched = session
+		c.wg.Go(func() { c.watch(session) })
+	}
 	c.wg.Go(func() {
-		if l.err = l.open(c.life, c); l.err != nil {
-			c.forget(l)
-		}
+		l.err = l.open(c.life, c)
+		c.opened(l)
 		close(l.ready)
 	})
 	return l, nil
+}
+
+// opened lets all calls have a link, or lets the next call try again to set one up in a session that is still good.
+func (c *Client) opened(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.current != l || c.closed:
+	case l.err != nil:
+		c.current = nil
+	default:
+		c.live.Store(l)
+	}
 }
 
 // reconnected is called with the mutex locked.
@@ -111,15 +132,8 @@ func (c *Client) reconnected(before *link) {
 func (c *Client) renew(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l.silent = l.renewals < maxRenewals
-}
-
-// forget lets the next call try again to set up a link in a session that is still good.
-func (c *Client) forget(l *link) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.current == l {
-		c.current = nil
+	if l.silent = l.renewals < maxRenewals; l.silent {
+		c.live.CompareAndSwap(l, nil)
 	}
 }
 

@@ -23,6 +23,8 @@ const leaderTimeout = 250 * time.Millisecond
 // must tell: one that began before may have seen a server that has died by then.
 func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request, durable bool, since time.Time) (presence, error) {
 	queue := c.queue(r.Service)
+	ctx, cancel := timed(ctx)
+	defer cancel()
 	for {
 		result := c.looks.DoChan(fmt.Sprint(l.replyTo, queue, durable), func() (any, error) {
 			seen := sighting{at: time.Now()}
@@ -132,9 +134,10 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 func (c *Client) exchangePing(ctx context.Context, l *link, name string, mode wire.Mode, timeout time.Duration) event {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ping, _ := c.pending.add(&rpc.Request{
+	ping := newCall(ctx, &rpc.Request{
 		Service: name, Method: wire.Ping, ContentType: rpc.ContentTypeText, ID: c.ids.next(), Client: c.opts.name,
 	})
+	c.pending.add(ping)
 	defer c.pending.remove(ping, false)
-	return c.exchange(ctx, l, ping, wire.Attempt{Mode: mode})
+	return c.exchange(ctx, l, ping, wire.Attempt{Mode: mode}, time.Now())
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -19,7 +20,12 @@ import (
 type pending struct {
 	mu    sync.Mutex // guards what follows
 	calls map[string]*call
+	spare []chan struct{}              // for the news of other calls
 	past  *simplelru.LRU[string, past] // by ID, of calls that may be made again, since their callers chose it
+
+	deadlines deadlines
+	alarm     *time.Timer // for the first of them
+	alarmAt   time.Time   // zero: never
 }
 
 // A past is what was sent before under an ID that a caller chose.
@@ -29,7 +35,10 @@ type past struct {
 	identity uint64 // of the last call
 }
 
-const maxPast = 10_000 // what is late for a call is long here before as many others have ended
+const (
+	maxPast  = 10_000 // what is late for a call is long here before as many others have ended
+	maxSpare = 1024
+)
 
 func newPending() pending {
 	past, err := simplelru.NewLRU[string, past](maxPast, nil)
@@ -41,13 +50,17 @@ func newPending() pending {
 
 // A call is one that waits for its answer.
 type call struct {
-	req     rpc.Request
-	replies chan *conn.Message // buffered 1: the first ends the call, all others are late
-	ends    chan ending        // buffered 1: how the present attempt ended without a reply
+	req  rpc.Request
+	plan plan
+	own  *callContext // nil: another, which tells of its deadline
+	rank int          // among the deadlines; guarded by the mutex of pending
 
-	mu       sync.Mutex // guards what follows, and that nothing of an earlier attempt gets into ends
-	before   int        // attempts that were made before, under the same ID
-	others   int        // of these, the last that was of another call
+	mu       sync.Mutex    // guards what follows; news is the caller's to read
+	news     chan struct{} // buffered 1: there may be a reply, or an end of what the call waits for; nil while it is not pending
+	reply    *conn.Message // the first ends the call, all others are late
+	ending   ending        // of the attempt that it names
+	before   int           // attempts that were made before, under the same ID
+	others   int           // of these, the last that was of another call
 	attempt  int
 	answered bool
 	mode     wire.Mode // of the present attempt
@@ -55,32 +68,43 @@ type call struct {
 	gone     time.Time // since when it is in no queue, and no server has said that it has it; zero if that is not known
 }
 
-func newCall(r *rpc.Request) *call {
-	return &call{req: *r, replies: make(chan *conn.Message, 1), ends: make(chan ending, 1)}
+func newCall(ctx context.Context, r *rpc.Request) *call {
+	own, _ := ctx.(*callContext)
+	return &call{req: *r, own: own}
 }
 
-// An ending is how the broker ended an attempt.
+// An ending is how the broker ended an attempt, without a reply.
 type ending struct {
 	attempt int
 	kind    kind // returned, nacked, unheard, or buried, which stands for all dead letters
 	reason  string
 }
 
-func (p *pending) add(r *rpc.Request) (*call, bool) {
-	c := newCall(r)
+// add reports whether there is no other call with the ID.
+func (p *pending) add(c *call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, taken := p.calls[r.ID]; taken {
-		return nil, false
+	id := c.req.ID
+	if _, taken := p.calls[id]; taken {
+		return false
 	}
-	p.calls[r.ID] = c
-	if past, again := p.past.Get(r.ID); again {
+	if last := len(p.spare) - 1; last >= 0 {
+		c.news, p.spare = p.spare[last], p.spare[:last]
+	} else {
+		c.news = make(chan struct{}, 1)
+	}
+	p.calls[id] = c
+	if past, again := p.past.Get(id); again {
 		c.attempt, c.before, c.others = past.attempts, past.attempts, past.others
-		if past.identity != identity(r) {
+		if past.identity != identity(&c.req) {
 			c.others = past.attempts
 		}
 	}
-	return c, true
+	if c.own != nil {
+		c.own.waiting.Add(1)
+		p.expect(c)
+	}
+	return true
 }
 
 // remove forgets a call. If it may be made again its attempts go on from there: what still comes for an old one must not
@@ -89,9 +113,29 @@ func (p *pending) remove(c *call, again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.calls, c.req.ID)
+	if c.own != nil {
+		c.own.waiting.Add(-1)
+		p.forgo(c)
+	}
+	if news := c.retire(); len(p.spare) < maxSpare {
+		p.spare = append(p.spare, news)
+	}
 	if again && c.attempt > 0 {
 		p.past.Add(c.req.ID, past{c.attempt, c.others, identity(&c.req)})
 	}
+}
+
+// retire returns the channel for news, to which the call sends nothing from now on, however late.
+func (c *call) retire() chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	news := c.news
+	c.news = nil
+	select {
+	case <-news:
+	default:
+	}
+	return news
 }
 
 var seed = maphash.MakeSeed()
@@ -114,28 +158,23 @@ func (p *pending) get(id string) *call {
 	return p.calls[id]
 }
 
-// begin starts the next attempt: what ended the one before is of no more interest. If the servers say that they have it, it may be
-// sent again when they do not.
-func (c *call) begin(mode wire.Mode, once bool) (attempt int) {
+// begin starts the next attempt. If the servers say that they have it, it may be sent again when they do not.
+func (c *call) begin(mode wire.Mode, once bool, now time.Time) (attempt int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mode, c.heard, c.gone = mode, time.Time{}, time.Time{}
 	if !once && (mode == wire.Direct || mode == wire.Queued) {
-		c.heard = time.Now()
+		c.heard = now
 	}
 	c.attempt++
 	c.req.Attempt = c.attempt
-	c.answered = false // the answer to the attempt before was a no
-	select {
-	case <-c.ends:
-	default:
-	}
+	c.answered = c.reply != nil // if not, the answer to the attempt before was a no
 	return c.attempt
 }
 
-// reply hands over an answer and reports whether the call was still without. A no to an earlier attempt, delivered twice
+// accept hands over an answer and reports whether the call was still without. A no to an earlier attempt, delivered twice
 // or late, says nothing of the present one; what another call under the same ID is answered says nothing of this one at all.
-func (c *call) reply(m *conn.Message) bool {
+func (c *call) accept(m *conn.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	attempt := wire.AttemptOf(m)
@@ -146,8 +185,8 @@ func (c *call) reply(m *conn.Message) bool {
 	if c.answered || earlier && (attempt <= c.others || wire.Refuses(m)) {
 		return false
 	}
-	c.answered = true
-	c.replies <- m
+	c.answered, c.reply = true, m
+	c.wake()
 	return true
 }
 
@@ -155,13 +194,50 @@ func (c *call) reply(m *conn.Message) bool {
 func (c *call) end(e ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.answered || e.attempt != c.attempt {
+	if c.answered || e.attempt != c.attempt || c.ending.attempt == e.attempt {
 		return
 	}
+	c.ending = e
+	c.wake()
+}
+
+// wake has the caller look whether what it waits for has ended. It is called with the mutex locked.
+func (c *call) wake() {
 	select {
-	case c.ends <- e:
-	default: // it has ended already
+	case c.news <- struct{}{}:
+	default: // it will look anyway, or has ended
 	}
+}
+
+// wakeAll does so for all calls.
+func (p *pending) wakeAll() {
+	for _, c := range p.all() {
+		c.mu.Lock()
+		c.wake()
+		c.mu.Unlock()
+	}
+}
+
+// replied returns what a reply says, if one has come.
+func (c *call) replied() (e event, ok bool) {
+	c.mu.Lock()
+	m := c.reply
+	c.reply = nil
+	c.mu.Unlock()
+	if m == nil {
+		return event{}, false
+	}
+	return answer(m), true
+}
+
+// ended returns how the present attempt has ended without a reply, if it has.
+func (c *call) ended() (e event, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending.attempt != c.attempt {
+		return event{}, false
+	}
+	return c.ending.event(c.mode), true
 }
 
 func answer(m *conn.Message) event {
@@ -212,7 +288,7 @@ func (c *Client) onDelivery(d *conn.Delivery) {
 		}
 		return
 	}
-	if call == nil || !call.reply(&d.Message) {
+	if call == nil || !call.accept(&d.Message) {
 		c.stats.late.Add(1)
 	}
 }

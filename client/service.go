@@ -3,6 +3,7 @@ package client
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -43,14 +44,19 @@ const (
 // services is what the client knows of each service.
 type services struct {
 	mu       sync.Mutex // guards the fields of the services too
-	queues   *lru.Cache[string, *service]
+	named    *lru.Cache[string, *service]
+	last     atomic.Pointer[service]      // that was called; that it is the newest in named stays true without being said again
 	announce func(queue, presence string) // may be nil
 }
 
 // A service is one that the client has called.
 type service struct {
+	name    string
+	queue   string // where the requests to it are
 	breaker *breaker
 	budget  *budget
+	spend   func() bool // see plan
+	back    func() bool
 
 	state  presence
 	at     time.Time     // since when
@@ -79,22 +85,26 @@ func (s *service) line(durable bool) *line {
 }
 
 func newServices(announce func(queue, presence string)) *services {
-	queues, err := lru.New[string, *service](maxServices)
+	named, err := lru.New[string, *service](maxServices)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &services{queues: queues, announce: announce}
+	return &services{named: named, announce: announce}
 }
 
-// get returns the service behind a queue. One that was not called for long may have been forgotten.
-func (s *services) get(queue string, make func() *service) *service {
+// get returns the service of a name. One that was not called for long may have been forgotten.
+func (s *services) get(name string, make func() *service) *service {
+	if svc := s.last.Load(); svc != nil && svc.name == name {
+		return svc
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	svc, ok := s.queues.Get(queue)
+	svc, ok := s.named.Get(name)
 	if !ok {
 		svc = make()
-		s.queues.Add(queue, svc)
+		s.named.Add(name, svc)
 	}
+	s.last.Store(svc)
 	return svc
 }
 
@@ -103,10 +113,14 @@ func (s *services) get(queue string, make func() *service) *service {
 func (s *services) known(svc *service, durable bool) presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	age := time.Since(svc.at)
 	switch {
 	case svc.line(durable).silent && svc.state != denied:
 		return unknown
+	case svc.state == present:
+		return present
+	}
+	age := time.Since(svc.at)
+	switch {
 	case svc.state == busy && age >= busyFor:
 		svc.at = time.Now()
 		return unknown
@@ -163,11 +177,12 @@ func (s *services) learn(svc *service, queue string, p presence) {
 	s.set(svc, queue, p)
 }
 
-// room takes note of the reply to a direct attempt that was made at start.
-func (s *services) room(svc *service, queue string, start time.Time) {
+// room takes note of the reply, which came now, to a direct attempt that was made at start.
+func (s *services) room(svc *service, queue string, start, now time.Time) {
 	s.mu.Lock()
-	svc.took += (time.Since(start) - svc.took) / 8
-	if svc.state == busy && !start.After(svc.at) {
+	svc.direct = line{heard: now}
+	svc.took += (now.Sub(start) - svc.took) / 8
+	if svc.state == present || svc.state == busy && !start.After(svc.at) {
 		s.mu.Unlock()
 		return
 	}
@@ -240,7 +255,7 @@ func (svc *service) expect(grace time.Duration) {
 func (s *services) reconnected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, svc := range s.queues.Values() {
+	for _, svc := range s.named.Values() {
 		switch svc.state {
 		case denied:
 			continue // that is why there is a new session
@@ -275,9 +290,8 @@ func (c *Client) Services() []ServiceState {
 func (s *services) states() (states []ServiceState, breakers []*breaker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, queue := range slices.Backward(s.queues.Keys()) {
-		svc, _ := s.queues.Peek(queue)
-		states = append(states, ServiceState{Queue: queue, Presence: svc.state.String()})
+	for _, svc := range slices.Backward(s.named.Values()) {
+		states = append(states, ServiceState{Queue: svc.queue, Presence: svc.state.String()})
 		breakers = append(breakers, svc.breaker)
 	}
 	return states, breakers
