@@ -50,22 +50,20 @@ func Marshal(contentType string, v any) ([]byte, error) {
 // of a T, and Internal if no body could be. They say ExecutedUnknown: only the
 // caller knows whether this is a request or a reply.
 func Unmarshal[T any](contentType string, body []byte) (T, error) {
-	var zero T
+	var v T
+	if b, ok := any(&v).(*[]byte); ok && contentType == ContentTypeBytes {
+		*b = append([]byte{}, body...) // as its codec does, which takes longer to find out
+		return v, nil
+	}
+	return unmarshal[T](contentType, body)
+}
+
+func unmarshal[T any](contentType string, body []byte) (T, error) {
+	var v, zero T
 	c, err := CodecFor(contentType)
 	if err != nil {
 		return zero, err
 	}
-	if _, as := c.(bytesCodec); as {
-		if to, ok := any(&zero).(*[]byte); ok { // as the codec does, without a value that it could point to
-			*to = append([]byte{}, body...)
-			return zero, nil
-		}
-	}
-	return decoded[T](c, body)
-}
-
-func decoded[T any](c Codec, body []byte) (T, error) {
-	var v, zero T
 	if err := c.Unmarshal(body, &v); err != nil {
 		return zero, err
 	}
