@@ -29,10 +29,10 @@ var trials = []scenario.Scenario{
 		{Target: "server-1", Fault: "line", For: scenario.Span(4 * time.Second), Line: chaos.AnyFault{Fault: chaos.HalfOpen{}}},
 		{At: scenario.Span(5 * time.Second), Target: "server-2", Fault: "line", For: scenario.Span(4 * time.Second), Line: chaos.AnyFault{Fault: chaos.HalfOpen{}}},
 	}},
-	// Servers are killed, and no call is lost.
-	{Name: "killed", MustBeOK: true, MustBite: []string{"resends"}, Steps: kills(6)},
+	// Servers are killed, and no call is lost. There is no time to find out that one is, and to send it again.
+	{Name: "killed", Timeout: 5 * time.Second, MustBeOK: true, MustBite: []string{"resends"}, Steps: kills(6)},
 	// Servers lose their sessions in the middle of calls, and no call is lost.
-	{Name: "sessions-lost", Work: 300 * time.Millisecond, MustBeOK: true, Steps: lines("servers",
+	{Name: "sessions-lost", Timeout: 5 * time.Second, Work: 300 * time.Millisecond, MustBeOK: true, Steps: lines("servers",
 		chaos.Reset{}, chaos.Reset{}, chaos.Reset{}, chaos.Reset{}, chaos.Reset{})},
 }
 

@@ -35,6 +35,7 @@ type Scenario struct {
 	Quorum   bool            // the queue is a quorum queue
 	Work     time.Duration   // that each call takes besides, with this project's servers
 	Packets  bool            // packets are dropped: the broker is in a network namespace
+	Timeout  time.Duration   // of most calls; default 30 s
 	Guests   int             // callers in a process of their own, besides the others
 	Recovery time.Duration   // from the end of the faults to the first call that is ok; default 5 s
 	Lateness time.Duration   // of calls after their deadlines; default 100 ms
