@@ -380,12 +380,6 @@ var All = []Mutant{
 		s.sendLater(ctx, j.session, m, time.Now().Add(10*time.Second))
 		s.ack(ctx, j)
 `},
-			{"server/reply.go", `		if resendable(j.session, j.answer) {
-			s.sendLater(j.ctx, j.session, j.answer, j.deadline)
-`, `		if true {
-			s.sendLater(j.ctx, j.session, j.answer, time.Now().Add(10*time.Second))
-			s.ack(j.ctx, j)
-`},
 			{"conn/amqp_consume.go", `const consumerTag = "rabbitrpc" // tags are per channel
 `, `const consumerTag = "rabbitrpc" // tags are per channel
 
