@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -29,6 +30,7 @@ func (m Mode) String() string { return [...]string{"direct", "queued", "durable"
 type Attempt struct {
 	Mode     Mode
 	Queue    string        // Plain: where to
+	Exchange string        // else: that of the service, if it is at hand
 	ReplyTo  string        // the caller's reply queue
 	Timeout  time.Duration // time left until the deadline
 	Patience time.Duration // Queued: time that it may wait in the queue; 0 for the timeout
@@ -39,17 +41,8 @@ type Attempt struct {
 // EncodeRequest makes the message of an attempt. The request has been checked with [CheckRequest].
 func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 	timeout := max(1, a.Timeout.Milliseconds())
-	headers := make(map[string]any, 2+len(r.Header))
-	for name, value := range r.Header {
-		headers[name] = value
-	}
-	headers[headerVersion] = int64(Version)
-	headers[headerTimeout] = timeout
-	if r.Attempt > 1 || a.Mode == Plain { // there an answer that names none may be to any
-		headers[headerAttempt] = int64(r.Attempt)
-	}
 	m := &conn.Message{
-		Exchange:      Exchange(r.Service),
+		Exchange:      a.Exchange,
 		Key:           a.ReplyTo,
 		Mandatory:     true,
 		ContentType:   r.ContentType,
@@ -59,11 +52,11 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 		UserID:        r.User,
 		AppID:         r.Client,
 		Priority:      a.Priority,
-		Headers:       headers,
+		Headers:       requestHeaders(r, &a, timeout),
 		Body:          r.Body,
 	}
-	if a.Once {
-		headers[headerOnce] = true
+	if m.Exchange == "" {
+		m.Exchange = Exchange(r.Service)
 	}
 	patience := timeout
 	if a.Mode == Plain {
@@ -78,6 +71,36 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 		m.Expiration = strconv.FormatInt(patience, 10)
 	}
 	return m
+}
+
+// usual are the headers of a request that has none but the necessary ones, as they were last made. Most calls have the same timeout:
+// they share them, which nobody changes.
+var usual atomic.Pointer[map[string]any]
+
+func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
+	again := r.Attempt > 1 || a.Mode == Plain // there an answer that names none may be to any
+	least := !again && !a.Once && len(r.Header) == 0
+	if least {
+		if last := usual.Load(); last != nil && (*last)[headerTimeout] == timeout {
+			return *last
+		}
+	}
+	headers := make(map[string]any, 2+len(r.Header))
+	for name, value := range r.Header {
+		headers[name] = value
+	}
+	headers[headerVersion] = int64(Version)
+	headers[headerTimeout] = timeout
+	if again {
+		headers[headerAttempt] = int64(r.Attempt)
+	}
+	if a.Once {
+		headers[headerOnce] = true
+	}
+	if least {
+		usual.Store(&headers)
+	}
+	return headers
 }
 
 // A Bounce is a request that came back to its caller as a dead letter.

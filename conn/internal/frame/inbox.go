@@ -17,7 +17,8 @@ const (
 )
 
 // An Inbox puts together what the broker sends on one channel. What it holds is valid until the next frame, except for
-// strings, headers and body: these are new for each message and belong to whoever takes them.
+// strings, headers and body. Headers are not to be changed: messages that have the same may share them. The body is new for each, and
+// belongs to whoever takes it.
 type Inbox struct {
 	Tag         uint64
 	Redelivered bool
@@ -32,6 +33,7 @@ type Inbox struct {
 	message Event  // the message that is on its way: Delivery, Return or None
 	header  bool   // its header is still to come
 	left    uint64 // of its body
+	tables  tables
 }
 
 // Known reports whether a method is one that an inbox takes.
@@ -97,7 +99,7 @@ func (b *Inbox) route(c *cursor[[]byte]) {
 func (b *Inbox) head(payload []byte) (Event, error) {
 	t := text{rest: string(payload)}
 	class, weight, size := t.uint16(), t.uint16(), t.uint64()
-	readProperties(&t, &b.Properties)
+	readProperties(&t, &b.Properties, &b.tables)
 	if t.bad || class != basic || weight != 0 || size > maxBody {
 		return None, ErrMalformed
 	}

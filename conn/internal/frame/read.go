@@ -136,7 +136,7 @@ func readValue(t *text, depth int) any {
 }
 
 // readProperties reads those that are there. What follows them in the frame does not matter.
-func readProperties(t *text, p *Properties) {
+func readProperties(t *text, p *Properties, known *tables) {
 	*p = Properties{}
 	has := t.uint16()
 	short := func(flag uint16, s *string) {
@@ -147,7 +147,7 @@ func readProperties(t *text, p *Properties) {
 	short(hasContentType, &p.ContentType)
 	short(hasContentEncoding, &p.ContentEncoding)
 	if has&hasHeaders != 0 {
-		p.Headers = readTable(t, 0)
+		p.Headers = known.read(t)
 	}
 	if has&hasDeliveryMode != 0 {
 		p.DeliveryMode = t.octet()
