@@ -158,6 +158,11 @@ func (s *session) wait(ctx context.Context) {
 func (s *session) Done() <-chan struct{} { return s.done }
 
 func (s *session) Err() error {
+	select {
+	case <-s.done:
+	default:
+		return nil // without the lock, for each message
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cause

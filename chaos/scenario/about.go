@@ -38,6 +38,7 @@ func (r *run) promise() history.Promise {
 func (r *run) store() string    { return cmp.Or(r.scenario.Store, r.lab.config.Store) }
 func (r *run) serverCount() int { return cmp.Or(r.scenario.Servers, r.lab.config.Servers) }
 func (r *run) queue() string    { return "rabbitrpc." + r.service }
+func (r *run) exchange() string { return r.queue() }
 
 func (r *run) serverNames() (names []string) {
 	for i := range r.serverCount() {

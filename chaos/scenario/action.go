@@ -243,6 +243,6 @@ var serviceActions = []action{
 		func(ctx context.Context, r *run) error { return r.lab.node.DeleteQueue(ctx, r.queue()) }),
 	only("service", "purge-queue", "what waits in the queue is thrown away",
 		func(ctx context.Context, r *run) error { return r.lab.node.PurgeQueue(ctx, r.queue()) }),
-	only("service", "delete-exchange", "the exchange is deleted, with its bindings",
-		func(ctx context.Context, r *run) error { return r.lab.node.DeleteExchange(ctx, "rabbitrpc") }),
+	only("service", "delete-exchange", "the exchange of the service is deleted, with its bindings",
+		func(ctx context.Context, r *run) error { return r.lab.node.DeleteExchange(ctx, r.exchange()) }),
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/rawloop"
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -54,7 +56,12 @@ func (w *serverWorker) serve(s *Setup) error {
 	if err != nil {
 		return err
 	}
-	opts := []server.Option{server.WithWorkers(s.Cell.Workers()), server.WithLogger(w.log)}
+	// What is remembered for ten seconds by default would be more than fits, of large bodies at such a rate.
+	lru, err := idempotency.NewLRU(idempotency.WithMinAge(time.Second))
+	if err != nil {
+		return err
+	}
+	opts := []server.Option{server.WithWorkers(s.Cell.Workers()), server.WithLogger(w.log), server.WithStore(lru)}
 	queues := []string{"rabbitrpc." + s.Queue}
 	if s.Cell.Mode == Plain {
 		opts = append(opts, server.WithQueue(s.Queue, method))
@@ -71,7 +78,7 @@ func (w *serverWorker) serve(s *Setup) error {
 	go func() { ended <- srv.Run(ctx) }()
 	w.stop = func() error {
 		cancel()
-		return errors.Join(<-ended, remove(m, queues))
+		return errors.Join(<-ended, remove(m, queues, "rabbitrpc."+s.Queue))
 	}
 	w.queue = func() (int, error) { return waiting(w.ctx, m, queues[len(queues)-1]) }
 	select {
@@ -93,7 +100,7 @@ func waiting(ctx context.Context, m *conn.Manager, queue string) (int, error) {
 }
 
 // remove deletes queues, with all that is in them, and ends the connection.
-func remove(m *conn.Manager, queues []string) error {
+func remove(m *conn.Manager, queues []string, exchange string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), CloseLimit)
 	defer cancel()
 	s, err := m.Session(ctx)
@@ -104,6 +111,9 @@ func remove(m *conn.Manager, queues []string) error {
 		if err := s.DeleteQueue(ctx, q); err != nil {
 			return fmt.Errorf("delete queue %s: %w", q, err)
 		}
+	}
+	if err := s.DeleteExchange(ctx, exchange); err != nil {
+		return fmt.Errorf("delete exchange %s: %w", exchange, err)
 	}
 	return m.Close(ctx)
 }
