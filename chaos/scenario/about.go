@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos/bank"
 	"github.com/rabbitrpc/rabbitrpc/chaos/history"
@@ -39,6 +40,9 @@ func (r *run) store() string    { return cmp.Or(r.scenario.Store, r.lab.config.S
 func (r *run) serverCount() int { return cmp.Or(r.scenario.Servers, r.lab.config.Servers) }
 func (r *run) queue() string    { return "rabbitrpc." + r.service }
 func (r *run) exchange() string { return r.queue() }
+
+// timeout is that of most calls.
+func (r *run) timeout() time.Duration { return cmp.Or(r.scenario.Timeout, longTimeout) }
 
 func (r *run) serverNames() (names []string) {
 	for i := range r.serverCount() {

@@ -78,7 +78,7 @@ func Guests(ctx context.Context) error {
 		return err
 	}
 	l, err := newLoad(m, guestsName, &load{
-		service: os.Getenv("CHAOS_SERVICE"), thinking: 10 * time.Millisecond, history: w, mortal: true,
+		service: os.Getenv("CHAOS_SERVICE"), thinking: 10 * time.Millisecond, history: w, timeout: longTimeout, mortal: true,
 	})
 	if err != nil {
 		return err

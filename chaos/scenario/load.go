@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,7 +30,7 @@ const (
 type load struct {
 	service  string
 	thinking time.Duration // of a caller between two calls, on average
-	timeout  time.Duration // of calls that are in no hurry; 0 for longTimeout
+	timeout  time.Duration // of calls that are in no hurry
 	patient  bool          // all calls wait for servers, and nobody misuses an ID
 	once     bool          // the servers' memory survives them: it must know an ID that is misused
 	history  *history.Writer
@@ -166,7 +165,7 @@ func (c *caller) fresh() asked {
 
 // manner is how a call is made: most wait for servers, some are in a hurry, or ask for more.
 func (c *caller) manner() (time.Duration, []client.CallOption) {
-	timeout, k := cmp.Or(c.timeout, longTimeout), c.random.IntN(100)
+	timeout, k := c.timeout, c.random.IntN(100)
 	switch {
 	case c.patient || k < 60:
 		return timeout, []client.CallOption{client.WaitForServer()}

@@ -191,7 +191,7 @@ func (r *run) connected(ctx context.Context, steps []Step, length time.Duration)
 func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length time.Duration) (err error) {
 	r.load, err = newLoad(m, callersName, &load{
 		service: r.service, thinking: r.lab.config.Pace, history: r.history,
-		timeout: r.scenario.Timeout, patient: r.scenario.MustBeOK, once: r.promise() == history.ExactlyOnce,
+		timeout: r.timeout(), patient: r.scenario.MustBeOK, once: r.promise() == history.ExactlyOnce,
 	})
 	if err != nil {
 		return err

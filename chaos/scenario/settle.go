@@ -63,7 +63,7 @@ func (r *run) read(ctx context.Context) error {
 	if err := r.empty(ctx); err != nil {
 		return err
 	}
-	opts := []client.CallOption{client.WaitForServer(), client.WithTimeout(longTimeout)}
+	opts := []client.CallOption{client.WaitForServer(), client.WithTimeout(r.timeout())}
 	for after := int64(0); ; {
 		page, err := client.Call(ctx, r.load.mine, bank.Ledger(r.service), bank.After{Seq: after}, opts...)
 		if err != nil {
@@ -87,7 +87,7 @@ func (r *run) read(ctx context.Context) error {
 
 // empty waits until the request queue is empty, or until all that was in it must have expired.
 func (r *run) empty(ctx context.Context) error {
-	limit := time.Now().Add(longTimeout + heartbeat)
+	limit := time.Now().Add(r.timeout() + heartbeat)
 	for {
 		in, err := r.lab.node.Inventory(ctx)
 		if err != nil {
