@@ -106,7 +106,7 @@ var brokers = []Scenario{
 	{Name: "vhost-deleted", Group: "broker", About: "The virtual host is deleted with all that is in it, and made again",
 		Steps: []Step{at(0, "broker", "delete-vhost", second)}, MustBite: reconnects, Recovery: 12 * second},
 	{Name: "consumer-timeout", Group: "broker", About: "An acknowledgement is overdue: the server's channel is closed, and it takes a new session",
-		Steps: []Step{at(0, "broker", "consumer-timeout", 5*second), at(0, "store", "freeze", 4*second)}, Recovery: 10 * second,
+		Steps: []Step{at(0, "broker", "consumer-timeout", 7*second), at(0, "store", "freeze", 6*second)}, Recovery: 10 * second,
 		MustBite: []string{"delivery acknowledgement on channel"}},
 }
 
