@@ -207,8 +207,7 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 			}
 		}
 	}
-	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
-	if err != nil {
+	if err := l.publisher.Publish(wire.EncodeRequest(&call.req, a), confirmed); err != nil {
 		return unpublished(err)
 	}
 	for {
@@ -216,14 +215,14 @@ func (c *Client) exchange(ctx context.Context, l *link, call *call, a wire.Attem
 		case <-call.news:
 		case <-done(ctx):
 		}
-		if e, ok := c.outcome(ctx, l, call, place); ok {
+		if e, ok := c.outcome(ctx, l, call); ok {
 			return e
 		}
 	}
 }
 
 // outcome tells what has come of an attempt, if anything has. A reply outranks whatever else came at the same moment.
-func (c *Client) outcome(ctx context.Context, l *link, call *call, place int64) (event, bool) {
+func (c *Client) outcome(ctx context.Context, l *link, call *call) (event, bool) {
 	if e, ok := call.replied(); ok {
 		return e, true
 	}
@@ -231,8 +230,7 @@ func (c *Client) outcome(ctx context.Context, l *link, call *call, place int64) 
 		return e, true
 	}
 	if err := l.session.Err(); err != nil {
-		refused := errors.Is(err, conn.ErrRefused) || errors.Is(err, conn.ErrNotFound)
-		if refused && l.last(place) && wire.Denies(call.req.Service, err.Error()) {
+		if l.refused(call, err) {
 			return event{kind: forbidden, cause: err}, true
 		}
 		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}, true

@@ -149,7 +149,9 @@ type hooked struct {
 	inspect func()            // before each InspectQueue
 	lookErr error             // of each InspectQueue
 	remove  func()            // before each DeleteQueue
-	err     func(error) error // in place of that of the session
+	err     func(error) error // in place of that of the session, which means that the last message was refused
+
+	last atomic.Pointer[conn.Message]
 }
 
 type hookedSession struct {
@@ -211,7 +213,15 @@ func (s hookedSession) Err() error {
 	return s.Session.Err()
 }
 
+func (p hookedPublisher) Refused() *conn.Message {
+	if p.h.err != nil {
+		return p.h.last.Load()
+	}
+	return p.Publisher.Refused()
+}
+
 func (p hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
+	p.h.last.Store(m)
 	if p.h.publish != nil {
 		return p.h.publish(p.Publisher, m, confirmed)
 	}

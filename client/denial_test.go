@@ -121,3 +121,48 @@ func TestPingDenied(t *testing.T) {
 		}
 	})
 }
+
+// A refusal speaks for the last request on its channel. One that another client of the session has sent, or that took the other
+// channel, since it is durable, may be running.
+func TestRefusalOfAnother(t *testing.T) {
+	for name, refused := range map[string][]client.CallOption{"of another client": nil, "on another channel": {client.Durable()}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				var log journal
+				r.serve(r.broker.Connector("server"), log.count(slow(time.Second)))
+				other := r.client
+				if refused == nil {
+					var err error
+					if other, err = client.New(r.conn); err != nil {
+						t.Fatal(err)
+					}
+					defer other.Close(t.Context())
+				}
+				if _, err := client.Call(t.Context(), other, double, 1); err != nil {
+					t.Fatal(err)
+				}
+				admin, err := r.broker.Connector("admin").Session(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(500*time.Millisecond, func() {
+					if err := admin.DeleteExchange(t.Context(), "rabbitrpc.math"); err != nil {
+						t.Error(err)
+					}
+					_, err := client.Call(t.Context(), other, double, 2, refused...)
+					check(t, err, rpc.Unavailable, rpc.ExecutedNo, client.ErrNoServer)
+				})
+				if other != r.client {
+					r.mustCall(21) // once the server has declared its exchange again
+				} else {
+					_, err := r.call(t.Context(), 21)
+					check(t, err, rpc.Unavailable, rpc.ExecutedUnknown, client.ErrNoServer)
+				}
+				time.Sleep(10 * time.Second)
+				if n := log.ran(); n != 2 {
+					t.Errorf("handler ran %d times, want 2", n)
+				}
+			})
+		})
+	}
+}

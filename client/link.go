@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 // A link is what the client has in one session: a publisher, and a reply queue of its own that ends with the session.
@@ -15,8 +15,6 @@ type link struct {
 	ready     chan struct{} // closed when the rest is set
 	err       error
 	publisher conn.Publisher
-	begun     atomic.Int64 // publishes
-	ended     atomic.Int64
 	replyTo   string
 	consumer  conn.Consumer
 
@@ -169,19 +167,12 @@ func (l *link) close(ctx context.Context) error {
 	return err
 }
 
-// publish publishes a request, and returns its place among those of the session; 0 if another goroutine publishes at the
-// same time.
-func (l *link) publish(m *conn.Message, confirmed func(bool)) (place int64, err error) {
-	place = l.begun.Add(1)
-	alone := l.ended.Load() == place-1
-	err = l.publisher.Publish(m, confirmed)
-	l.ended.Add(1)
-	if !alone {
-		place = 0
+// refused reports whether the session has ended with err since the broker would not take requests to the service of a call, and has
+// not taken that of the present attempt for certain.
+func (l *link) refused(c *call, err error) bool {
+	if !errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrNotFound) || !wire.Denies(c.req.Service, err.Error()) {
+		return false
 	}
-	return place, err
+	m := l.publisher.Refused()
+	return m != nil && m.CorrelationID == c.req.ID && wire.AttemptOf(m) == c.req.Attempt
 }
-
-// last reports whether no request was published after that at place. The broker refuses one and takes none that come
-// after it, so the last is the one that it has not taken for sure. An earlier one may be running.
-func (l *link) last(place int64) bool { return l.begun.Load() == place }

@@ -18,6 +18,8 @@ type publisher struct {
 	onReturn func(*Return)
 
 	mu      sync.Mutex // guards what follows
+	out     [2]busy    // on plain, confirm
+	refused *Message
 	waiting map[uint64]func(ok bool)
 	early   map[uint64]bool // verdicts that came before Publish had its turn again
 }
@@ -47,7 +49,7 @@ func (p *publisher) open() (err error) {
 	if err = p.confirm.Confirm(false); err != nil {
 		return err
 	}
-	for _, ch := range []*amqp.Channel{p.plain, p.confirm} {
+	for i, ch := range []*amqp.Channel{p.plain, p.confirm} {
 		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 		returns := ch.NotifyReturn(make(chan amqp.Return, 64))
 		var confirms chan amqp.Confirmation
@@ -57,11 +59,50 @@ func (p *publisher) open() (err error) {
 		p.s.start(func() {
 			p.listen(returns, confirms)
 			if err, ok := <-closed; ok {
-				p.s.die(fromLibrary(err))
+				p.over(i, err)
 			}
 		})
 	}
 	return nil
+}
+
+// A busy channel knows its last message, if that is known: of two at the same time the library says nothing.
+type busy struct {
+	now  int
+	last *Message
+}
+
+// over ends the session with a channel. What ends the connection ends each channel, and says nothing of a message.
+func (p *publisher) over(channel int, err *amqp.Error) {
+	if err.Server && err.Recover {
+		p.mu.Lock()
+		p.refused = p.out[channel].last
+		p.mu.Unlock()
+	}
+	p.s.die(fromLibrary(err))
+}
+
+func (p *publisher) Refused() *Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
+}
+
+// begin takes note that m is published.
+func (p *publisher) begin(channel int, m *Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := &p.out[channel]
+	b.now++
+	if b.last = m; b.now > 1 {
+		b.last = nil
+	}
+}
+
+func (p *publisher) end(channel int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out[channel].now--
 }
 
 func (p *publisher) close() {
@@ -155,10 +196,12 @@ func (p *publisher) Publish(m *Message, confirmed func(ok bool)) error {
 	if err := p.s.publishable(m); err != nil {
 		return err
 	}
-	ch := p.plain
+	ch, channel := p.plain, 0
 	if confirmed != nil {
-		ch = p.confirm
+		ch, channel = p.confirm, 1
 	}
+	p.begin(channel, m)
+	defer p.end(channel)
 	pending, err := ch.PublishWithDeferredConfirm(m.Exchange, m.Key, m.Mandatory, false, toPublishing(m))
 	switch {
 	case errors.Is(err, amqp.ErrClosed):

@@ -18,6 +18,8 @@ type dataPublisher struct {
 	onReturn       func(*Return)
 	confirms       confirms
 	fence          fence
+
+	lastPlain, lastConfirm, refused *Message // guarded by outbox.mu
 }
 
 func (s *session) openDataPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error) {
@@ -34,7 +36,8 @@ func (p *dataPublisher) open() error {
 		if err != nil {
 			return err
 		}
-		c := &lane{id: id, over: p.s.die}
+		c := &lane{id: id}
+		c.over = func(err error) { p.over(c, err) }
 		c.take = func(e frame.Event) { p.take(e, &c.inbox) }
 		p.s.pub.line.lanes.add(c)
 		p.channels = append(p.channels, ch)
@@ -82,6 +85,11 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 		out.mu.Unlock()
 		return p.s.closedErr("publish")
 	}
+	if c == p.plain {
+		p.lastPlain = m
+	} else {
+		p.lastConfirm = m
+	}
 	publish := toFrame(m)
 	out.queued = frame.AppendPublish(out.queued, c.id, &publish, p.s.pub.conn.Config.FrameSize)
 	switch {
@@ -95,6 +103,24 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 		return fmt.Errorf("publish: %w", err)
 	}
 	return nil
+}
+
+// over ends the session with a channel.
+func (p *dataPublisher) over(c *lane, err error) {
+	out := &p.s.pub.line.outbox
+	out.mu.Lock()
+	if p.refused = p.lastPlain; c == p.confirm {
+		p.refused = p.lastConfirm
+	}
+	out.mu.Unlock()
+	p.s.die(err)
+}
+
+func (p *dataPublisher) Refused() *Message {
+	out := &p.s.pub.line.outbox
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	return p.refused
 }
 
 func toFrame(m *Message) frame.Publish {

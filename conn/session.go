@@ -68,6 +68,12 @@ type Publisher interface {
 	// An error for which [NotSent] holds is definite: the broker will never see m. After any other error, and after nil
 	// without a confirmation, it may or may not have m.
 	Publish(m *Message, confirmed func(ok bool)) error
+
+	// Refused returns a message that the broker has not taken for certain: the last one of this publisher on the channel that
+	// the broker has closed, and so the session, since it would not take a message there. Those before may have been taken, and so
+	// may what was published on another channel, after it too: messages with a confirmation have one of their own. It is nil if
+	// the session lives, if it has ended otherwise, and if the last one is not known.
+	Refused() *Message
 }
 
 // A Consumer is a running consumer of a queue.

@@ -12,6 +12,16 @@ import (
 type publisher struct {
 	s        *session
 	onReturn func(*conn.Return)
+
+	last    [2]*conn.Message // without and with a confirmation; guarded by the broker's mutex, as refused is
+	refused *conn.Message
+}
+
+// Refused implements [conn.Publisher].
+func (p *publisher) Refused() *conn.Message {
+	p.s.b.mu.Lock()
+	defer p.s.b.mu.Unlock()
+	return p.refused
 }
 
 func (s *session) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)) (conn.Publisher, error) {
@@ -54,6 +64,11 @@ func (p *publisher) publish(m *conn.Message, confirmed func(ok bool)) (slow time
 		s.end(errLost)
 		return 0, nil
 	}
+	channel := 0
+	if confirmed != nil {
+		channel = 1
+	}
+	p.last[channel] = m
 	sent := *m
 	arrive := func() {
 		if faults.has(refuse) {
@@ -62,6 +77,7 @@ func (p *publisher) publish(m *conn.Message, confirmed func(ok bool)) (slow time
 		}
 		v, err := p.deliver(&sent)
 		if err != nil {
+			p.refused = p.last[channel]
 			s.end(err) // Publish has returned by the time the broker says so
 			return
 		}

@@ -136,6 +136,40 @@ var publishing = []testCase{
 		a.wantOver(conn.ErrPrecondition)
 		b.wantState(q, 0, 0)
 	}},
+	{"refused is the last message of its channel, if any", func(t *testing.T, a, b *peer) {
+		q := b.queue(conn.Queue{})
+		refused, good := conn.Message{Exchange: unique(), CorrelationID: "refused"}, conn.Message{Key: q, CorrelationID: "good"}
+		for name, f := range map[string]func(p *peer, other conn.Publisher){
+			"another channel": func(p *peer, _ conn.Publisher) {
+				ok(t, p.Publish(&good, nil))
+				ok(t, p.Publish(&refused, func(bool) {}))
+				p.wantOver(conn.ErrNotFound)
+			},
+			"another publisher": func(p *peer, other conn.Publisher) {
+				ok(t, other.Publish(&good, nil))
+				ok(t, p.Publish(&refused, nil))
+				p.wantOver(conn.ErrNotFound)
+				if m := other.Refused(); m != nil {
+					t.Errorf("another publisher: got %q, want none", m.CorrelationID)
+				}
+			},
+		} {
+			p := dial(t, a.connector)
+			other, err := p.OpenPublisher(p.ctx, nil)
+			ok(t, err)
+			if m := p.Refused(); m != nil {
+				t.Errorf("%s, before: got %q, want none", name, m.CorrelationID)
+			}
+			if f(p, other); p.Refused() != &refused {
+				t.Errorf("%s: got %+v, want the one that was refused", name, p.Refused())
+			}
+		}
+		ok(t, a.Publish(&good, nil))
+		ok(t, a.Close(a.ctx))
+		if m := a.Refused(); m != nil {
+			t.Errorf("closed: got %q, want none", m.CorrelationID)
+		}
+	}},
 	{"exchange is looked for before the user id", func(t *testing.T, a, b *peer) {
 		ok(t, a.Publish(&conn.Message{Exchange: unique(), UserID: unique()}, nil))
 		a.wantOver(conn.ErrNotFound)
