@@ -22,9 +22,10 @@ type callContext struct {
 
 // withTimeout returns a context of a call that may take so long, or until the deadline of the caller if that is earlier.
 func withTimeout(ctx context.Context, timeout time.Duration) *callContext {
-	c := &callContext{Context: ctx, deadline: time.Now().Add(timeout)}
+	now := time.Now()
+	c := &callContext{Context: ctx, deadline: now.Add(timeout)}
 	if d, ok := ctx.Deadline(); ok && d.Before(c.deadline) {
-		c.deadline = d
+		c.deadline = now.Add(d.Sub(now)) // by the monotonic clock, which d may not have: the other may be set
 	}
 	return c
 }

@@ -13,7 +13,8 @@ import (
 // request to a service in a session, the client makes sure of its exchange. When that is deleted later the session is lost
 // once.
 
-// seekAgain is how long an exchange that was not found is taken to be missing: to look for one takes a connection.
+// seekAgain is how long an exchange that was not found is taken to be missing, and how long a client waits that could not look for
+// it: that takes a connection.
 const seekAgain = time.Second
 
 // ensureExchange declares the exchange of a service that has a queue. Who may not relies on the servers, which declare it
@@ -39,6 +40,26 @@ func (c *Client) seekExchange(ctx context.Context, l *link, svc *service, name s
 	case c.services.sought(svc):
 		return false, nil
 	}
+	there, err = c.tryExchange(ctx, name)
+	switch {
+	case err != nil: // callers look again at once
+		again := time.NewTimer(seekAgain)
+		defer again.Stop()
+		select {
+		case <-again.C:
+		case <-l.session.Done():
+		case <-c.life.Done():
+		}
+	case there:
+		c.services.foundExchange(svc, l.session)
+	default:
+		c.services.seek(svc)
+	}
+	return there, err
+}
+
+// tryExchange reports whether the broker finds the exchange of a service.
+func (c *Client) tryExchange(ctx context.Context, name string) (there bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	session, err := c.conn.Dial(ctx)
@@ -56,15 +77,10 @@ func (c *Client) seekExchange(ctx context.Context, l *link, svc *service, name s
 	}
 	select {
 	case <-session.Done():
+		return !errors.Is(session.Err(), conn.ErrNotFound), nil // whatever else there is to say, a request will be told
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	if errors.Is(session.Err(), conn.ErrNotFound) {
-		c.services.seek(svc)
-		return false, nil
-	}
-	c.services.foundExchange(svc, l.session) // whatever else there is to say, a request will be told
-	return true, nil
 }
 
 // hasExchange reports whether the exchange of a service was found in a session.

@@ -256,6 +256,7 @@ func (s *services) reconnected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, svc := range s.named.Values() {
+		svc.exchangeIn = nil // a session that is over is not to be kept
 		switch svc.state {
 		case denied:
 			continue // that is why there is a new session
