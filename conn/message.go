@@ -117,8 +117,10 @@ func headerSize(value any, depth int) (int, error) {
 	}
 }
 
-// A Delivery is a message that a consumer received. Its headers are not to be changed: others may share them. It belongs to its session: once that is over, Ack and Nack fail
-// with [ErrClosed], and the broker delivers the message again, to someone.
+// A Delivery is a message that a consumer received. Its headers are not to be changed: others may share them.
+//
+// It belongs to its session: once that is over, Ack and Nack fail with [ErrClosed], and the broker delivers the message again,
+// to someone.
 type Delivery struct {
 	Message
 	Redelivered bool // an earlier delivery of it was not acknowledged

@@ -17,7 +17,7 @@ func (s *Server) reply(ctx context.Context, j *job, call *wire.Call, m *conn.Mes
 		return
 	}
 	j.ctx, j.deadline = ctx, deadline
-	if err := s.send(ctx, j, call, m, j.unconfirmed.publish); err != nil && resendable(j.session, m) {
+	if m, err := s.send(ctx, j, call, m, j.unconfirmed.publish); err != nil && resendable(j.session, m) {
 		s.sendLater(ctx, j.session, m, deadline)
 	}
 }
@@ -35,21 +35,21 @@ func (s *Server) sendDirect(ctx context.Context, call *wire.Call, m *conn.Messag
 	return true
 }
 
-// send publishes the answer, or, if it cannot be sent as it is, an error in its place.
+// send publishes the answer, or, if it cannot be sent as it is, an error in its place, and returns which.
 //
 // For a transient request of a classic queue it is enough that the reply was routed: what could lose it from then on loses
 // the request as well, or the caller its reply queue. Of a quorum queue the request would live on, acknowledged.
-func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message, publish func(context.Context, *job, *conn.Message) error) error {
+func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message, publish func(context.Context, *job, *conn.Message) error) (*conn.Message, error) {
 	m.UserID = s.opts.user
 	m.ConfirmRouted = s.opts.quorum == 0 && !j.source.Plain
 	err := publish(ctx, j, m)
 	if !errors.Is(err, conn.ErrInvalid) {
-		return err
+		return m, err
 	}
 	s.opts.log.ErrorContext(ctx, "reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 	e := s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
 	e.UserID, e.ConfirmRouted = m.UserID, m.ConfirmRouted
-	return publish(ctx, j, e)
+	return e, publish(ctx, j, e)
 }
 
 // resendable reports whether an answer that was not sent in a session that is over is to be sent in the next. Of a session
