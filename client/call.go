@@ -146,7 +146,7 @@ func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, 
 // attempt makes one attempt, and takes note of what it shows of the service. It also tells when it ended.
 func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) (e event, ended time.Time) {
 	start := time.Now()
-	a := wire.Attempt{Mode: mode, Queue: c.opts.queue, Exchange: svc.queue, Once: p.once, Priority: p.priority} // which have one name
+	a := wire.Attempt{Mode: mode, Queue: c.opts.queue, Exchange: svc.queue, Once: p.once, Priority: p.priority, Share: true}
 	if deadline, _ := ctx.Deadline(); mode == wire.Queued {
 		a.Patience = c.services.patience(svc, deadline.Sub(start))
 	}

@@ -36,6 +36,7 @@ type Attempt struct {
 	Patience time.Duration // Queued: time that it may wait in the queue; 0 for the timeout
 	Once     bool          // it must not be executed again if it is delivered again
 	Priority uint8
+	Share    bool // headers with other requests: nobody changes those of this one
 }
 
 // EncodeRequest makes the message of an attempt. The request has been checked with [CheckRequest].
@@ -73,13 +74,12 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 	return m
 }
 
-// usual are the headers of a request that has none but the necessary ones, as they were last made. Most calls have the same timeout:
-// they share them, which nobody changes.
+// usual are the headers of a request that has none but the necessary ones, as they were last made. Most calls have the same timeout.
 var usual atomic.Pointer[map[string]any]
 
 func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	again := r.Attempt > 1 || a.Mode == Plain // there an answer that names none may be to any
-	least := !again && !a.Once && len(r.Header) == 0
+	least := a.Share && !again && !a.Once && len(r.Header) == 0
 	if least {
 		if last := usual.Load(); last != nil && (*last)[headerTimeout] == timeout {
 			return *last

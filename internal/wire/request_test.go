@@ -550,3 +550,40 @@ func FuzzDecodeBounce(f *testing.F) {
 		}
 	})
 }
+
+// Requests that share their headers say the same as those that do not.
+func TestSharedHeaders(t *testing.T) {
+	r := *request()
+	for _, c := range []struct {
+		name    string
+		attempt int
+		header  rpc.Header
+		timeout time.Duration
+		once    bool
+	}{
+		{"first", 1, nil, time.Second, false},
+		{"the same", 1, nil, time.Second, false},
+		{"another timeout", 1, nil, 2 * time.Second, false},
+		{"again", 2, nil, 2 * time.Second, false},
+		{"header", 1, rpc.Header{"a": "b"}, 2 * time.Second, false},
+		{"once", 1, nil, 2 * time.Second, true},
+		{"as before", 1, nil, 2 * time.Second, false},
+	} {
+		r.Attempt, r.Header = c.attempt, c.header
+		a := wire.Attempt{ReplyTo: "amq.gen-1", Timeout: c.timeout, Once: c.once}
+		alone := wire.EncodeRequest(&r, a)
+		a.Share = true
+		got := wire.EncodeRequest(&r, a)
+		if !reflect.DeepEqual(got, alone) {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, alone)
+		}
+		shared := testing.AllocsPerRun(10, func() { wire.EncodeRequest(&r, a) }) < testing.AllocsPerRun(10, func() {
+			b := a
+			b.Share = false
+			wire.EncodeRequest(&r, b)
+		})
+		if want := c.attempt == 1 && c.header == nil && !c.once; shared != want {
+			t.Errorf("%s: shared %v, want %v", c.name, shared, want)
+		}
+	}
+}
