@@ -165,7 +165,9 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 	case answered && mode != wire.Direct:
 		c.services.learn(svc, p.queue, present)
 	case e.kind == forbidden:
-		c.services.deny(svc, p.queue, e.cause)
+		if c.services.deny(svc, p.queue, e.cause); errors.Is(e.cause, conn.ErrNotFound) {
+			c.services.doubt(svc, returnGrace) // the exchange was there: its servers declare it again
+		}
 	case e.kind == returned:
 		c.services.learn(svc, p.queue, missing)
 	case e.kind == unheard:

@@ -67,6 +67,7 @@ func TestTrials(t *testing.T) {
 	long(t)
 	for _, s := range trials {
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel() // most of the time all wait
 			run(t, openLab(t, scenario.Config{Seed: 1, Callers: 12, Store: bank.StorePostgres}), s)
 		})
 	}
@@ -87,10 +88,12 @@ func TestGuards(t *testing.T) {
 		{"amqp-session-bound-acks", "sessions-lost", []string{"I19", "I21", unserved}},
 	} {
 		t.Run(c.mutant, func(t *testing.T) {
+			t.Parallel()
+			var env []string
 			if c.mutant == "amqp-session-bound-acks" {
-				t.Setenv("RABBITRPC_DATAPLANE", "off") // it is one of the AMQP library's way
+				env = append(os.Environ(), "RABBITRPC_DATAPLANE=off") // it is one of the AMQP library's way
 			}
-			broken, out := brokenBy(t, c.mutant, "./chaos/scenario", "^TestTrials$/^"+c.trial+"$")
+			broken, out := brokenBy(t, c.mutant, "./chaos/scenario", "^TestTrials$/^"+c.trial+"$", env)
 			if bytes.Contains(out, []byte("no server took the request")) { // when all was over, and should have been well
 				broken = append(broken, unserved)
 			}
@@ -109,7 +112,7 @@ func TestGuardsOfPostgres(t *testing.T) {
 		"postgres-deadline": "TestDeadlinePassesDuringBegin",
 		"postgres-fencing":  "TestFrozenHolder",
 	} {
-		_, out := brokenBy(t, mutant, "./idempotency/postgres", "^"+test+"$")
+		_, out := brokenBy(t, mutant, "./idempotency/postgres", "^"+test+"$", nil)
 		if !bytes.Contains(out, []byte("--- FAIL: "+test)) {
 			t.Errorf("%s: %s did not fail\n%s", mutant, test, out)
 		}
@@ -121,8 +124,8 @@ const unserved = "unserved"
 
 var verdict = regexp.MustCompile(`(?m)^ +(I\d+) +BROKEN`)
 
-// brokenBy runs a test of a mutant, and returns the invariants that it says are broken.
-func brokenBy(t *testing.T, name, pkg, test string) (broken []string, out []byte) {
+// brokenBy runs a test of a mutant, and returns the invariants that it says are broken. Without an env it has this process's.
+func brokenBy(t *testing.T, name, pkg, test string, env []string) (broken []string, out []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -130,7 +133,9 @@ func brokenBy(t *testing.T, name, pkg, test string) (broken []string, out []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err = exec.CommandContext(ctx, binary, "-test.run", test, "-test.v").CombinedOutput()
+	cmd := exec.CommandContext(ctx, binary, "-test.run", test, "-test.v")
+	cmd.Env = env
+	out, err = cmd.CombinedOutput()
 	if e := (*exec.ExitError)(nil); err != nil && !errors.As(err, &e) {
 		t.Fatal(err)
 	}
