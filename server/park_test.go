@@ -294,7 +294,7 @@ func TestParkedQueueIsDeclared(t *testing.T) {
 				}
 				return nil
 			}}
-			r.start(c, twice, memory(t, 0))
+			r.start(c, twice, memory(t, 0), server.WithoutDiscovery()) // which declares a queue, too
 			r.mustAnswer()
 			if log := r.log.String(); !strings.Contains(log, "requests that kill servers cannot be parked") {
 				t.Errorf("log:\n%s", log)

@@ -5,14 +5,15 @@ var All = []Mutant{
 	{
 		Name: "register-before-publish", Guard: "a call is registered before its request is published", Breaks: "I9",
 		Edits: []Edit{
-			{"client/call.go", `	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
+			{"client/call.go", `	if err := l.publisher.Publish(wire.EncodeRequest(&call.req, a), confirmed); err != nil {
 `, `	c.pending.mu.Lock()
 	delete(c.pending.calls, call.req.ID)
 	c.pending.mu.Unlock()
-	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
+	err := l.publisher.Publish(wire.EncodeRequest(&call.req, a), confirmed)
 	c.pending.mu.Lock()
 	c.pending.calls[call.req.ID] = call
 	c.pending.mu.Unlock()
+	if err != nil {
 `},
 		},
 	},
@@ -328,15 +329,16 @@ var All = []Mutant{
 		Name: "amqp-register-before-publish", Guard: "a call is registered before its request is published, with RabbitMQ",
 		Breaks: "I21", Real: true,
 		Edits: []Edit{
-			{"client/call.go", `	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
+			{"client/call.go", `	if err := l.publisher.Publish(wire.EncodeRequest(&call.req, a), confirmed); err != nil {
 `, `	c.pending.mu.Lock()
 	delete(c.pending.calls, call.req.ID)
 	c.pending.mu.Unlock()
-	place, err := l.publish(wire.EncodeRequest(&call.req, a), confirmed)
+	err := l.publisher.Publish(wire.EncodeRequest(&call.req, a), confirmed)
 	time.Sleep(3 * time.Millisecond)
 	c.pending.mu.Lock()
 	c.pending.calls[call.req.ID] = call
 	c.pending.mu.Unlock()
+	if err != nil {
 `},
 		},
 	},
