@@ -150,8 +150,6 @@ type hooked struct {
 	lookErr error             // of each InspectQueue
 	remove  func()            // before each DeleteQueue
 	err     func(error) error // in place of that of the session, which means that the last message was refused
-
-	last atomic.Pointer[conn.Message]
 }
 
 type hookedSession struct {
@@ -161,7 +159,8 @@ type hookedSession struct {
 
 type hookedPublisher struct {
 	conn.Publisher
-	h *hooked
+	h    *hooked
+	last atomic.Pointer[conn.Message]
 }
 
 func (h *hooked) Session(ctx context.Context) (conn.Session, error) {
@@ -177,7 +176,7 @@ func (h *hooked) Session(ctx context.Context) (conn.Session, error) {
 
 func (s hookedSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)) (conn.Publisher, error) {
 	p, err := s.Session.OpenPublisher(ctx, onReturn)
-	return hookedPublisher{p, s.h}, err
+	return &hookedPublisher{Publisher: p, h: s.h}, err
 }
 
 func (s hookedSession) Consume(ctx context.Context, c conn.Consume, handle func(*conn.Delivery)) (conn.Consumer, error) {
@@ -213,15 +212,15 @@ func (s hookedSession) Err() error {
 	return s.Session.Err()
 }
 
-func (p hookedPublisher) Refused() *conn.Message {
+func (p *hookedPublisher) Refused() *conn.Message {
 	if p.h.err != nil {
-		return p.h.last.Load()
+		return p.last.Load()
 	}
 	return p.Publisher.Refused()
 }
 
-func (p hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
-	p.h.last.Store(m)
+func (p *hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
+	p.last.Store(m)
 	if p.h.publish != nil {
 		return p.h.publish(p.Publisher, m, confirmed)
 	}

@@ -98,8 +98,8 @@ type callOptions struct {
 	once     bool
 	durable  bool
 	retry    bool
-	id       string
 	priority uint8
+	id       string
 	header   rpc.Header
 }
 

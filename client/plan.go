@@ -84,15 +84,15 @@ func (e event) heard() bool {
 // A plan is how a call goes on. It says how far the call has come.
 type plan struct {
 	callOptions
-	plain  bool        // to a queue that others own
 	queue  string      // where the requests to the service are
 	budget func() bool // takes one retry out of the budget, if there is one
 	back   func() bool // whether servers that are gone now are expected back
+	plain  bool        // to a queue that others own
 
 	bounce  bool       // the last attempt bounced: whoever serves the queue has no room
-	bounces int        // so far
 	kept    bool       // the last attempt was to wait in the queue, and may come back there
 	maybe   bool       // an attempt may have been executed, or may still be
+	bounces int        // so far
 	tries   int        // retries so far
 	last    error      // why the last attempt failed; each is a case of unavailable
 	answer  *rpc.Error // of the server or the broker, to the last attempt
