@@ -93,13 +93,18 @@ func TestGuards(t *testing.T) {
 			if c.mutant == "amqp-session-bound-acks" {
 				env = append(os.Environ(), "RABBITRPC_DATAPLANE=off") // it is one of the AMQP library's way
 			}
-			broken, out := brokenBy(t, c.mutant, "./chaos/scenario", "^TestTrials$/^"+c.trial+"$", env)
-			if bytes.Contains(out, []byte("no server took the request")) { // when all was over, and should have been well
-				broken = append(broken, unserved)
-			}
-			t.Logf("%s: %s shows that %v are broken", c.mutant, c.trial, broken)
-			if !slices.ContainsFunc(c.broken, func(i string) bool { return slices.Contains(broken, i) }) {
-				t.Errorf("broken: %v, want one of %v\n%s", broken, c.broken, out)
+			for try := range 3 { // when servers overlap is for chance to say
+				broken, out := brokenBy(t, c.mutant, "./chaos/scenario", "^TestTrials$/^"+c.trial+"$", env)
+				if bytes.Contains(out, []byte("no server took the request")) { // when all was over, and should have been well
+					broken = append(broken, unserved)
+				}
+				t.Logf("%s: %s shows that %v are broken", c.mutant, c.trial, broken)
+				if slices.ContainsFunc(c.broken, func(i string) bool { return slices.Contains(broken, i) }) {
+					return
+				}
+				if try == 2 {
+					t.Errorf("broken: %v, want one of %v\n%s", broken, c.broken, out)
+				}
 			}
 		})
 	}
