@@ -22,7 +22,7 @@ test: ## run all tests, on real servers that they start and end themselves
 
 chaos: build ## run the catalogue of faults, each point where a server can die, runs in which a guard is missing, and a server in Python
 	scripts/install rabbitmq-server postgresql python3-pika python3-psycopg2 nftables iproute2
-	RABBITRPC_LONG=1 go test -timeout 10m -run 'AtEachPoint|Trials|Guards|Python' ./internal/endtoend ./chaos/scenario
+	RABBITRPC_LONG=1 go test -timeout 10m -parallel 4 -run 'AtEachPoint|Trials|Guards|Python' ./internal/endtoend ./chaos/scenario
 	bin/rabbitrpc chaos run all
 
 soak: build ## break all at random for an hour

@@ -16,7 +16,7 @@ import (
 
 const (
 	workers = 16
-	lease   = 3 * time.Second
+	lease   = 3 * time.Second // beyond twice what a call takes
 
 	minBackoff, maxBackoff = 50 * time.Millisecond, time.Second // of dials: nobody else uses the broker
 	closeLimit             = time.Second
@@ -30,7 +30,7 @@ var ErrEnvironment = errors.New("the environment does not say which bank to serv
 func Run(ctx context.Context, log *slog.Logger) error {
 	c := Config{
 		Service: os.Getenv("CHAOS_SERVICE"), Database: os.Getenv("DATABASE_URL"), Store: os.Getenv("CHAOS_STORE"),
-		File: filepath.Join(os.Getenv("CHAOS_DIR"), "calls.db"), Workers: workers, Lease: lease,
+		File: filepath.Join(os.Getenv("CHAOS_DIR"), "calls.db"), Workers: workers,
 	}
 	for name, n := range map[string]*int{"CHAOS_QUORUM": &c.Quorum, "CHAOS_ACCOUNTS": &c.Accounts, "CHAOS_OPENING": &c.Opening} {
 		var err error
@@ -42,6 +42,7 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	if c.Work, err = time.ParseDuration(os.Getenv("CHAOS_WORK")); err != nil {
 		return fmt.Errorf("%w: CHAOS_WORK: %w", ErrEnvironment, err)
 	}
+	c.Lease = lease + 2*c.Work
 	name := os.Getenv("CHAOS_SERVER")
 	m, err := conn.Open(ctx, conn.DefaultURL(), conn.WithBackgroundDial(), conn.WithName(name), conn.WithLogger(log),
 		conn.WithBackoff(minBackoff, maxBackoff))
