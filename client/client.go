@@ -114,7 +114,7 @@ func (c *Client) Do(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 
 // end ends the context of a call. An interceptor may have left calls behind that wait with it.
 func (c *Client) end(own *callContext) {
-	own.end()
+	own.End()
 	if own.waiting.Load() > 0 {
 		c.pending.wakeAll()
 	}

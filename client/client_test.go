@@ -366,14 +366,24 @@ func TestCallLeftBehind(t *testing.T) {
 			return &rpc.Reply{Body: []byte("1")}, nil
 		}
 	}
-	inBubble(t, func(t *testing.T, r *rig) {
-		r.serve(r.broker.Connector("server"), slow(time.Minute), server.WithDrain(time.Hour))
-		start := time.Now()
-		_, err := r.call(t.Context(), 1)
-		check(t, err, rpc.OK, rpc.ExecutedYes)
-		check(t, <-left, rpc.Canceled, rpc.ExecutedUnknown)
-		took(t, start, time.Second)
-	}, client.WithInterceptors(leave))
+	for name, c := range map[string]struct {
+		serve    func(r *rig)
+		executed rpc.Execution
+	}{
+		"waits for its reply": {func(r *rig) { r.serve(r.broker.Connector("server"), slow(time.Minute), server.WithDrain(time.Hour)) }, rpc.ExecutedUnknown},
+		"waits for a session": {func(r *rig) { r.broker.Stop() }, rpc.ExecutedNo},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				c.serve(r)
+				start := time.Now()
+				_, err := r.call(t.Context(), 1)
+				check(t, err, rpc.OK, rpc.ExecutedYes)
+				check(t, <-left, rpc.Canceled, c.executed)
+				took(t, start, time.Second)
+			}, client.WithInterceptors(leave))
+		})
+	}
 }
 
 func TestRefusedBeforePublishing(t *testing.T) {

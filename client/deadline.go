@@ -9,7 +9,7 @@ import (
 type deadlines []*call
 
 func (d deadlines) Len() int           { return len(d) }
-func (d deadlines) Less(i, j int) bool { return d[i].own.deadline.Before(d[j].own.deadline) }
+func (d deadlines) Less(i, j int) bool { return d[i].own.At().Before(d[j].own.At()) }
 
 func (d deadlines) Swap(i, j int) {
 	d[i], d[j] = d[j], d[i]
@@ -32,8 +32,8 @@ func (d *deadlines) Pop() any {
 // expect has a call woken at its deadline. It is called with the mutex locked, as is forgo.
 func (p *pending) expect(c *call) {
 	heap.Push(&p.deadlines, c)
-	if p.alarmAt.IsZero() || c.own.deadline.Before(p.alarmAt) {
-		p.setAlarm(c.own.deadline)
+	if p.alarmAt.IsZero() || c.own.At().Before(p.alarmAt) {
+		p.setAlarm(c.own.At())
 	}
 }
 
@@ -50,8 +50,8 @@ func (p *pending) expire() {
 	defer p.mu.Unlock()
 	for now := time.Now(); len(p.deadlines) > 0; {
 		first := p.deadlines[0]
-		if first.own.deadline.After(now) {
-			p.setAlarm(first.own.deadline)
+		if first.own.At().After(now) {
+			p.setAlarm(first.own.At())
 			return
 		}
 		heap.Pop(&p.deadlines)

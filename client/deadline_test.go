@@ -34,8 +34,8 @@ func TestDeadlines(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 			for c := range waiting {
-				if due := !c.own.deadline.After(time.Now()); due != (len(c.news) == 1) {
-					t.Fatalf("after %v a call with %v was woken: %v", time.Since(start), c.own.deadline.Sub(start), !due)
+				if due := !c.own.At().After(time.Now()); due != (len(c.news) == 1) {
+					t.Fatalf("after %v a call with %v was woken: %v", time.Since(start), c.own.At().Sub(start), !due)
 				}
 				if len(c.news) == 1 {
 					p.remove(c, false)

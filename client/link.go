@@ -32,8 +32,6 @@ func (c *Client) link(ctx context.Context, failFast bool) (*link, error) {
 	if l := c.live.Load(); l != nil && l.session.Err() == nil {
 		return l, nil
 	}
-	ctx, cancel := timed(ctx)
-	defer cancel()
 	session, err := c.session(ctx, failFast)
 	if err != nil {
 		return nil, err

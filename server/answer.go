@@ -66,7 +66,7 @@ func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline 
 	}
 	call.Redelivered = j.delivery.Redelivered
 	running := j.begin(ctx, deadline)
-	defer running.end()
+	defer running.End()
 	if call.Method == wire.Describe {
 		return s.describe(running, j, call)
 	}

@@ -1,4 +1,4 @@
-package server
+package deadline
 
 import (
 	"context"
@@ -11,10 +11,12 @@ import (
 
 type testKey struct{}
 
+type otherKey struct{}
+
 var errStopped = errors.New("stopped")
 
-// A context of a request and one of package context that everything is done to alike cannot be told apart.
-func TestRequestContext(t *testing.T) {
+// A context and one of package context that everything is done to alike cannot be told apart.
+func TestContext(t *testing.T) {
 	const timeout = time.Second
 	for _, c := range []struct {
 		name string
@@ -73,8 +75,14 @@ func TestRequestContext(t *testing.T) {
 }
 
 func ours(base context.Context, deadline time.Time) (context.Context, func()) {
-	c := new(job).begin(base, deadline)
-	return c, c.end
+	c := begin(base, deadline)
+	return c, c.End
+}
+
+func begin(base context.Context, at time.Time) *Context {
+	c := new(Context)
+	c.Begin(base, at)
+	return c
 }
 
 func theirs(base context.Context, deadline time.Time) (context.Context, func()) {
@@ -99,7 +107,7 @@ type observed struct {
 func observe(ctx context.Context) *observer {
 	o := &observer{ctx: ctx}
 	child, end := context.WithCancel(ctx)
-	valued, endValued := context.WithTimeout(context.WithValue(ctx, jobKey{}, 1), time.Hour)
+	valued, endValued := context.WithTimeout(context.WithValue(ctx, otherKey{}, 1), time.Hour)
 	context.AfterFunc(ctx, func() { o.called = true })
 	o.child, o.valued, o.end = child, valued, func() { end(); endValued() }
 	return o
@@ -121,9 +129,9 @@ func (o *observer) observed() observed {
 }
 
 // A child is registered with its parent, without a goroutine that waits for that.
-func TestRequestContextChildren(t *testing.T) {
-	ctx := new(job).begin(t.Context(), time.Now().Add(time.Hour))
-	defer ctx.end()
+func TestContextChildren(t *testing.T) {
+	ctx := begin(t.Context(), time.Now().Add(time.Hour))
+	defer ctx.End()
 	n := testing.AllocsPerRun(100, func() {
 		_, cancel := context.WithCancel(ctx)
 		cancel()
@@ -136,10 +144,41 @@ func TestRequestContextChildren(t *testing.T) {
 	}
 }
 
+// Who learns of the deadline by other means waits without a timer.
+func TestDoneEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			do   func(c *Context, stop func())
+			done bool
+		}{
+			"base ended":     {func(_ *Context, stop func()) { stop() }, true},
+			"deadline":       {func(*Context, func()) { time.Sleep(time.Second) }, false},
+			"ended":          {func(c *Context, _ func()) { c.End() }, false},
+			"ended and told": {func(c *Context, _ func()) { c.Done(); c.End() }, true},
+		} {
+			base, stop := context.WithCancel(t.Context())
+			ctx := begin(base, time.Now().Add(time.Second))
+			c.do(ctx, stop)
+			select {
+			case <-ctx.DoneEarly():
+				if !c.done {
+					t.Errorf("%s: done", name)
+				}
+			default:
+				if c.done {
+					t.Errorf("%s: not done", name)
+				}
+			}
+			ctx.End()
+			stop()
+		}
+	})
+}
+
 // All of it may be used at the same time.
-func TestRequestContextConcurrently(t *testing.T) {
+func TestContextConcurrently(t *testing.T) {
 	for range 100 {
-		ctx := new(job).begin(t.Context(), time.Now().Add(time.Millisecond))
+		ctx := begin(t.Context(), time.Now().Add(time.Millisecond))
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() { <-ctx.Done() })
@@ -150,7 +189,7 @@ func TestRequestContextConcurrently(t *testing.T) {
 			})
 			wg.Go(func() { ctx.Value(testKey{}); context.Cause(ctx) })
 		}
-		ctx.end()
+		ctx.End()
 		wg.Wait()
 		if ctx.Err() == nil {
 			t.Error("ended without an error")
@@ -158,16 +197,16 @@ func TestRequestContextConcurrently(t *testing.T) {
 	}
 }
 
-func BenchmarkRequestContext(b *testing.B) {
+func BenchmarkContext(b *testing.B) {
 	base, stop := context.WithCancel(context.Background())
 	defer stop()
 	deadline := time.Now().Add(time.Hour)
 	b.ReportAllocs()
 	for b.Loop() {
-		ctx := new(job).begin(base, deadline)
+		ctx := begin(base, deadline)
 		if ctx.Err() != nil {
 			b.Fatal("ended")
 		}
-		ctx.end()
+		ctx.End()
 	}
 }
