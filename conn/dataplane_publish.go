@@ -95,7 +95,7 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 	switch {
 	case confirmed == nil:
 	case routed:
-		p.fence.add(confirmed)
+		p.fence.add(confirmed, m.ConfirmLater)
 	default:
 		p.confirms.add(confirmed)
 	}

@@ -17,6 +17,8 @@ type Message struct {
 	// its way into its queues, and will be there before whatever is written after the confirmation takes effect. It is lost
 	// only if one of their nodes fails at that moment. That a queue refuses it may not be told.
 	ConfirmRouted bool
+	// ConfirmLater lets a confirmation of that kind wait up to two milliseconds for others, with which it shares the work.
+	ConfirmLater bool
 
 	Persistent      bool // write it to disk where the queue is durable
 	ContentType     string

@@ -42,15 +42,23 @@ func (s *Server) sendDirect(ctx context.Context, call *wire.Call, m *conn.Messag
 func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message, publish func(context.Context, *job, *conn.Message) error) (*conn.Message, error) {
 	m.UserID = s.opts.user
 	m.ConfirmRouted = s.opts.quorum == 0 && !j.source.Plain
+	m.ConfirmLater = s.idle(j)
 	err := publish(ctx, j, m)
 	if !errors.Is(err, conn.ErrInvalid) {
 		return m, err
 	}
 	s.opts.log.ErrorContext(ctx, "reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
 	e := s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
-	e.UserID, e.ConfirmRouted = m.UserID, m.ConfirmRouted
+	e.UserID, e.ConfirmRouted, e.ConfirmLater = m.UserID, m.ConfirmRouted, m.ConfirmLater
 	return e, publish(ctx, j, e)
 }
+
+// idle reports whether the broker has room for so many more requests to this server that none waits for an acknowledgement.
+func (s *Server) idle(j *job) bool {
+	return idleShare*(s.answering.Load()+j.unconfirmed.open.Load()) < int64(s.opts.workers)
+}
+
+const idleShare = 4 // an idle server has less than one in so many of the requests that it may have
 
 // resendable reports whether an answer that was not sent in a session that is over is to be sent in the next. Of a session
 // that the broker has ended by taking the queue away the request does not come back, as it does of others: nobody else would

@@ -21,7 +21,7 @@ measured. In each, the sides take turns, round by round, and the table shows med
 "to raw" is the median of the ratios of neighbours, which the noise of the machine touches
 least.
 
-  mode direct   as calls are made by default; a server has two workers for each caller
+  mode direct   as calls are made by default; a server has two workers for each caller, 16 at least
        queued   with half as many workers as callers: what finds none waits in the queue
        durable  requests are written to disk and confirmed
        plain    as to a server that knows nothing of this library

@@ -63,16 +63,16 @@ type Cell struct {
 }
 
 // Workers returns how many workers a server has: two for each caller, since a caller makes its next call before its last is
-// acknowledged, and a direct request that finds no room comes back. In queued mode half of the requests have to wait.
+// acknowledged, and a direct request that finds no room comes back; but no fewer than servers have by default. In queued mode half of
+// the requests have to wait.
 func (c Cell) Workers() int {
-	n := 2 * c.Callers
 	if c.Mode == Queued {
-		n = c.Callers / 2
+		return min(max(c.Callers/2, 1), maxWorkers)
 	}
-	return min(max(n, 1), maxWorkers)
+	return min(max(2*c.Callers, minWorkers), maxWorkers)
 }
 
-const maxWorkers = 10_000 // of a server
+const minWorkers, maxWorkers = 16, 10_000 // of a server
 
 // A Setup tells a process which part it has.
 type Setup struct {

@@ -30,6 +30,7 @@ func TestWorkers(t *testing.T) {
 		want int
 	}{
 		{Cell{Mode: Direct, Callers: 256}, 512},
+		{Cell{Mode: Direct, Callers: 1}, minWorkers},
 		{Cell{Mode: Queued, Callers: 256}, 128},
 		{Cell{Mode: Queued, Callers: 1}, 1},
 		{Cell{Mode: Direct, Callers: 100_000}, maxWorkers},
