@@ -48,6 +48,7 @@ type Client struct {
 	looks    singleflight.Group
 	stats    stats
 	ids      ids
+	bulk     bulk
 	life     context.Context // ends with Close
 	endLife  context.CancelFunc
 	live     atomic.Pointer[link] // the current one, if it may be used; only ever set with the mutex locked

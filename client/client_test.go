@@ -149,6 +149,7 @@ type hooked struct {
 	inspect func()            // before each InspectQueue
 	lookErr error             // of each InspectQueue
 	remove  func()            // before each DeleteQueue
+	gather  func()            // each Gather
 	err     func(error) error // in place of that of the session, which means that the last message was refused
 }
 
@@ -203,6 +204,13 @@ func (s hookedSession) DeleteQueue(ctx context.Context, name string) error {
 		s.h.remove()
 	}
 	return s.Session.DeleteQueue(ctx, name)
+}
+
+func (s hookedSession) Gather(until time.Time) {
+	if s.h.gather != nil {
+		s.h.gather()
+	}
+	s.Session.Gather(until)
 }
 
 func (s hookedSession) Err() error {

@@ -168,6 +168,14 @@ func (s *session) Err() error {
 	return s.cause
 }
 
+func (s *session) Gather(until time.Time) {
+	for _, l := range []*link{s.pub, s.sub} {
+		if l.line != nil {
+			l.line.pace.until(until)
+		}
+	}
+}
+
 func (s *session) Blocked() <-chan struct{} {
 	if b := s.block.Load(); b != nil {
 		return b.over

@@ -18,6 +18,7 @@ import (
 // a consumer, takes effect in the order of the broker.
 type reader struct {
 	conn   net.Conn
+	pace   *pace
 	lanes  lanes
 	closed func(*lane) // told before the library that the broker has closed a channel
 	ready  chan struct{}
@@ -31,8 +32,8 @@ type reader struct {
 	extended  time.Time
 }
 
-func (r *reader) init(c net.Conn, closed func(*lane)) {
-	r.conn, r.closed, r.ready = c, closed, make(chan struct{})
+func (r *reader) init(c net.Conn, p *pace, closed func(*lane)) {
+	r.conn, r.pace, r.closed, r.ready = c, p, closed, make(chan struct{})
 	r.buf = make([]byte, frameMax)
 }
 
@@ -128,6 +129,9 @@ func (r *reader) fill(n int) error {
 		r.first = 0
 	}
 	for r.last-r.first < n {
+		if r.first == r.last && r.pace.gathers() {
+			time.Sleep(gathering)
+		}
 		got, err := r.conn.Read(r.buf[r.last:])
 		r.last += got
 		if err != nil && r.last-r.first < n {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn/internal/frame"
 )
@@ -27,6 +28,7 @@ const (
 // After an error nothing is written any more: half a frame may be out.
 type outbox struct {
 	conn    net.Conn
+	pace    *pace
 	running sync.WaitGroup // the goroutine that writes
 
 	mu      sync.Mutex // guards what follows
@@ -44,8 +46,8 @@ type outbox struct {
 	opened uint16 // the channel that the library has opened last
 }
 
-func (o *outbox) init(c net.Conn) {
-	o.conn = c
+func (o *outbox) init(c net.Conn, p *pace) {
+	o.conn, o.pace = c, p
 	o.room.L = &o.mu
 	o.failed = func(error) {}
 }
@@ -78,7 +80,7 @@ func (o *outbox) flush() error {
 		return nil
 	}
 	o.writing = true
-	if o.load < crowd {
+	if o.load < crowd && !o.pace.gathers() {
 		o.round()
 	}
 	if o.err != nil {
@@ -113,7 +115,11 @@ func (o *outbox) pending() bool { return len(o.queued) > 0 || len(o.acks) > 0 }
 func (o *outbox) drain() {
 	defer o.running.Done()
 	for {
-		runtime.Gosched()
+		if o.pace.gathers() {
+			time.Sleep(gathering)
+		} else {
+			runtime.Gosched()
+		}
 		o.mu.Lock()
 		if o.err == nil && o.pending() {
 			o.round()

@@ -1,6 +1,9 @@
 package conn
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Connector hands out sessions. [*Manager] is the one for a real broker, conntest.Connector the one for tests.
 type Connector interface {
@@ -47,6 +50,11 @@ type Session interface {
 	// Blocked returns nil while the broker takes messages; else a channel that is closed when it does so again, or when
 	// the session ends. A memory or disk alarm of the broker blocks publishing; consuming and acknowledging go on.
 	Blocked() <-chan struct{}
+
+	// Gather has what is written and read wait up to two milliseconds for more, until a time that each call sets anew: to do much at once
+	// takes a third less of the processor than to do it piece by piece. It is for those with so many messages under way that each of
+	// them waits for longer anyway. A session may know nothing of it.
+	Gather(until time.Time)
 
 	// Done is closed when the session is over.
 	Done() <-chan struct{}

@@ -42,7 +42,7 @@ func (s *Server) sendDirect(ctx context.Context, call *wire.Call, m *conn.Messag
 func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message, publish func(context.Context, *job, *conn.Message) error) (*conn.Message, error) {
 	m.UserID = s.opts.user
 	m.ConfirmRouted = s.opts.quorum == 0 && !j.source.Plain
-	m.ConfirmLater = s.idle(j)
+	m.ConfirmLater = s.idle(j.outlet)
 	err := publish(ctx, j, m)
 	if !errors.Is(err, conn.ErrInvalid) {
 		return m, err
@@ -54,8 +54,8 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 }
 
 // idle reports whether the broker has room for so many more requests to this server that none waits for an acknowledgement.
-func (s *Server) idle(j *job) bool {
-	return idleShare*(s.answering.Load()+j.unconfirmed.open.Load()) < int64(s.opts.workers)
+func (s *Server) idle(o outlet) bool {
+	return idleShare*(s.answering.Load()+o.unconfirmed.open.Load()) < int64(s.opts.workers)
 }
 
 const idleShare = 4 // an idle server has less than one in so many of the requests that it may have

@@ -197,6 +197,8 @@ func (s *session) DeleteQueue(ctx context.Context, name string) error {
 	})
 }
 
+func (s *session) Gather(time.Time) {}
+
 func (s *session) Blocked() <-chan struct{} {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()

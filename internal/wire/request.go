@@ -36,6 +36,7 @@ type Attempt struct {
 	Patience time.Duration // Queued: time that it may wait in the queue; 0 for the timeout
 	Once     bool          // it must not be executed again if it is delivered again
 	Priority uint8
+	Bulk     bool // it is one of so many that the answer may wait for others
 	Share    bool // headers with other requests: nobody changes those of this one
 }
 
@@ -74,12 +75,17 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 	return m
 }
 
-// usual are the headers of a request that has none but the necessary ones, as they were last made. Most calls have the same timeout.
-var usual atomic.Pointer[map[string]any]
+// usual are the headers of a request that has none but the necessary ones, as they were last made, and usualBulk those of one in bulk.
+// Most calls have the same timeout.
+var usual, usualBulk atomic.Pointer[map[string]any]
 
 func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	again := r.Attempt > 1 || a.Mode == Plain // there an answer that names none may be to any
 	least := a.Share && !again && !a.Once && len(r.Header) == 0
+	usual := &usual
+	if a.Bulk {
+		usual = &usualBulk
+	}
 	if least {
 		if last := usual.Load(); last != nil && (*last)[headerTimeout] == timeout {
 			return *last
@@ -97,10 +103,19 @@ func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	if a.Once {
 		headers[headerOnce] = true
 	}
+	if a.Bulk {
+		headers[headerBulk] = true
+	}
 	if least {
 		usual.Store(&headers)
 	}
 	return headers
+}
+
+// InBulk reports whether the caller of a request has so many under way that the answer may wait for others.
+func InBulk(m *conn.Message) bool {
+	bulk, _ := m.Headers[headerBulk].(bool)
+	return bulk
 }
 
 // A Bounce is a request that came back to its caller as a dead letter.

@@ -20,6 +20,7 @@ const (
 	headerTimeout    = "rpc-timeout-ms"
 	headerAttempt    = "rpc-attempt"
 	headerOnce       = "rpc-at-most-once"
+	headerBulk       = "rpc-bulk"
 	headerCode       = "rpc-code"
 	headerMessage    = "rpc-message"
 	headerDetails    = "rpc-details"

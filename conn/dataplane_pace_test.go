@@ -1,0 +1,65 @@
+package conn
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// While it gathers, what is written at about the same time is one write, and what comes is read less often. Before and after that nothing
+// waits.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &end{reads: always('x')}
+		l := newLine(e)
+		s := &session{done: make(chan struct{}), pub: &link{line: l}, sub: &link{}} // the other without a data plane
+		for _, step := range []struct {
+			name   string
+			gather time.Duration
+			writes int
+			takes  time.Duration // each read
+		}{
+			{"before", 0, 3, 0},
+			{"gathers", 10 * gathering, 1, gathering},
+			{"after", 0, 3, 0},
+		} {
+			s.Gather(time.Now().Add(step.gather))
+			e.writes = 0
+			for range 3 {
+				send(l, 5, "body")
+				time.Sleep(gathering / 4)
+			}
+			if step.gather > 0 && e.writes > 0 {
+				t.Errorf("%s: written at once", step.name)
+			}
+			l.wait()
+			if e.writes != step.writes {
+				t.Errorf("%s: %d writes, want %d", step.name, e.writes, step.writes)
+			}
+			start := time.Now()
+			l.reader.fill(1)
+			if took := time.Since(start); took != step.takes {
+				t.Errorf("%s: a read took %v, want %v", step.name, took, step.takes)
+			}
+			l.reader.fill(len(l.reader.buf)) // the rest of a frame does not wait
+			if took := time.Since(start); took != step.takes {
+				t.Errorf("%s: the rest took %v", step.name, took-step.takes)
+			}
+			l.reader.first = l.reader.last
+			time.Sleep(10 * gathering)
+		}
+	})
+}
+
+// always reads as the same bytes, without an end.
+func always(b byte) io.Reader { return reading(b) }
+
+type reading byte
+
+func (r reading) Read(b []byte) (int, error) {
+	for i := range b[:(len(b)+1)/2] {
+		b[i] = byte(r)
+	}
+	return (len(b) + 1) / 2, nil
+}
