@@ -43,7 +43,7 @@ func TestBulk(t *testing.T) {
 	}{
 		{"all in bulk", 64, 0, 1000, true},
 		{"another caller", 64, 0, 50, false},
-		{"busy", 64, 20, 1000, false},
+		{"busy", 64, 40, 1000, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig) {

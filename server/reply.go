@@ -53,12 +53,10 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 	return e, publish(ctx, j, e)
 }
 
-// idle reports whether the broker has room for so many more requests to this server that none waits for an acknowledgement.
+// idle reports whether this server has less than half of the requests that the broker may hand it: none waits for an acknowledgement.
 func (s *Server) idle(o outlet) bool {
-	return idleShare*(s.answering.Load()+o.unconfirmed.open.Load()) < int64(s.opts.workers)
+	return 2*(s.answering.Load()+o.unconfirmed.open.Load()) < int64(s.opts.workers)
 }
-
-const idleShare = 4 // an idle server has less than one in so many of the requests that it may have
 
 // resendable reports whether an answer that was not sent in a session that is over is to be sent in the next. Of a session
 // that the broker has ended by taking the queue away the request does not come back, as it does of others: nobody else would
