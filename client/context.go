@@ -27,6 +27,14 @@ func withTimeout(ctx context.Context, timeout time.Duration) *callContext {
 	return c
 }
 
+// waiting returns a context that ends when ctx does, to wait with until release: if ctx is that of a call, that is left without a timer.
+func waiting(ctx context.Context) (_ context.Context, release func()) {
+	if c, ok := ctx.(*callContext); ok {
+		return c.Wait()
+	}
+	return ctx, func() {}
+}
+
 // done returns a channel to wait for the end of ctx. If ctx is that of a call it need not tell of its deadline, which is among the
 // deadlines of the calls that wait.
 func done(ctx context.Context) <-chan struct{} {

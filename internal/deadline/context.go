@@ -15,11 +15,20 @@ type Context struct {
 	at   time.Time
 
 	mu     sync.Mutex // guards what follows
-	err    error      // how it ended, if nobody had to be told
-	cause  error      // if not err
+	over   *ending    // how it ended, if nobody had to be told
 	told   context.Context
 	cancel context.CancelFunc // of told
+	waits  int32              // of those who have told for a while
+	asked  bool               // somebody has it for good
 }
+
+// An ending is how a context ended. It is never changed.
+type ending struct{ err, cause error }
+
+var (
+	canceled = &ending{context.Canceled, context.Canceled}
+	exceeded = &ending{context.DeadlineExceeded, context.DeadlineExceeded}
+)
 
 // Begin sets what the context is based on, and its deadline, which is not after that of base. It comes before all else, once.
 func (c *Context) Begin(base context.Context, at time.Time) { c.base, c.at = base, at }
@@ -34,7 +43,25 @@ func (c *Context) Deadline() (time.Time, bool) { return c.at, true }
 func (c *Context) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked = true
 	return c.tell().Done()
+}
+
+// Wait returns a context that ends as this one does, to wait with until release. Unlike Done it leaves no timer behind.
+func (c *Context) Wait() (_ context.Context, release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waits++
+	return c.tell(), c.release
+}
+
+func (c *Context) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waits--; c.waits == 0 && !c.asked && c.told.Err() == nil {
+		c.cancel()
+		c.told, c.cancel = nil, nil
+	}
 }
 
 // DoneEarly is Done for who learns of the deadline and of End by other means: it starts no timer.
@@ -58,7 +85,7 @@ func (c *Context) Err() error {
 func (c *Context) Value(key any) any {
 	c.mu.Lock()
 	from := c.base
-	if c.told != nil || c.err != nil {
+	if c.told != nil || c.over != nil {
 		from = c.tell()
 	}
 	c.mu.Unlock()
@@ -70,13 +97,15 @@ func (c *Context) ended() error {
 	switch {
 	case c.told != nil:
 		return c.told.Err()
-	case c.err != nil:
+	case c.over != nil:
 	case c.base.Err() != nil:
-		c.err, c.cause = c.base.Err(), context.Cause(c.base)
+		c.over = &ending{c.base.Err(), context.Cause(c.base)}
 	case !time.Now().Before(c.at):
-		c.err = context.DeadlineExceeded
+		c.over = exceeded
+	default:
+		return nil
 	}
-	return c.err
+	return c.over.err
 }
 
 // tell returns told, which it makes if there is none. If the context has ended, told has, in the same way.
@@ -91,7 +120,7 @@ func (c *Context) tell() context.Context {
 		c.told, c.cancel = context.WithDeadline(context.WithoutCancel(c.base), time.Time{})
 	default:
 		told, cancel := context.WithCancelCause(context.WithoutCancel(c.base))
-		cancel(c.cause)
+		cancel(c.over.cause)
 		c.told, c.cancel = told, func() {}
 	}
 	return c.told
@@ -104,6 +133,6 @@ func (c *Context) End() {
 	if c.told != nil {
 		c.cancel()
 	} else if c.ended() == nil {
-		c.err = context.Canceled
+		c.over = canceled
 	}
 }

@@ -175,6 +175,48 @@ func TestDoneEarly(t *testing.T) {
 	})
 }
 
+// Who waits for a while learns of the end, and leaves no timer behind.
+func TestWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		do    func(c *Context, stop func())
+		err   error
+		asked bool
+	}{
+		"released":           {func(*Context, func()) {}, nil, false},
+		"released and asked": {func(c *Context, _ func()) { c.Done() }, nil, true},
+		"base ended":         {func(_ *Context, stop func()) { stop() }, context.Canceled, false},
+		"deadline":           {func(*Context, func()) { time.Sleep(time.Second) }, context.DeadlineExceeded, false},
+		"ended":              {func(c *Context, _ func()) { c.End() }, context.Canceled, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base, stop := context.WithCancel(t.Context())
+				defer stop()
+				ctx := begin(base, time.Now().Add(time.Second))
+				first, release := ctx.Wait()
+				second, releaseToo := ctx.Wait()
+				c.do(ctx, stop)
+				synctest.Wait()
+				releaseToo()
+				if first.Err() != c.err || second.Err() != c.err {
+					t.Errorf("got %v and %v, want %v", first.Err(), second.Err(), c.err)
+				}
+				release()
+				if left := ctx.told != nil; left != (c.asked || c.err != nil) {
+					t.Errorf("a timer is left: %v", left)
+				}
+				if ctx.Err() != c.err {
+					t.Errorf("got %v at last, want %v", ctx.Err(), c.err)
+				}
+				ctx.End()
+				if ctx.Err() == nil {
+					t.Error("did not end")
+				}
+			})
+		})
+	}
+}
+
 // All of it may be used at the same time.
 func TestContextConcurrently(t *testing.T) {
 	for range 100 {
