@@ -82,8 +82,8 @@ func TestOutcomes(t *testing.T) {
 		{name: "queue is full", hit: func(r *rig) {
 			for range 16 + 1 { // for the workers, and the queue
 				go client.Call(context.Background(), r.client, double, 60_000, client.WithoutRetry())
+				time.Sleep(time.Millisecond) // each is in its place before the next
 			}
-			time.Sleep(time.Millisecond)
 		}, code: rpc.ResourceExhausted, executed: rpc.ExecutedUnknown},
 		{name: "expired in the queue", opts: []client.CallOption{client.Durable()}, hit: func(r *rig) { r.stop() },
 			code: rpc.DeadlineExceeded, executed: rpc.ExecutedUnknown},

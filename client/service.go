@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -174,7 +175,7 @@ func (s *services) learn(svc *service, queue string, p presence) {
 	if p == absent && svc.served() {
 		svc.expect(absentGrace)
 	}
-	s.set(svc, queue, p)
+	s.set(svc, queue, p, nil)
 }
 
 // room takes note of the reply, which came now, to a direct attempt that was made at start.
@@ -186,17 +187,26 @@ func (s *services) room(svc *service, queue string, start, now time.Time) {
 		s.mu.Unlock()
 		return
 	}
-	s.set(svc, queue, present)
+	s.set(svc, queue, present, nil)
 }
 
-// set is called with the mutex locked, and unlocks it.
-func (s *services) set(svc *service, queue string, p presence) {
-	old := svc.state
-	svc.state, svc.at = p, time.Now()
+// set is called with the mutex locked, and unlocks it. The denial is that of who is denied.
+func (s *services) set(svc *service, queue string, p presence, denial error) {
+	old := svc.shown()
+	svc.state, svc.at, svc.denial = p, time.Now(), denial
+	shown := svc.shown()
 	s.mu.Unlock()
-	if old != p && s.announce != nil {
-		s.announce(queue, p.String())
+	if old != shown && s.announce != nil {
+		s.announce(queue, shown.String())
 	}
+}
+
+// shown is the state for people: an exchange that is not there is denied as one without the right is, and missing to them.
+func (svc *service) shown() presence {
+	if svc.state == denied && errors.Is(svc.denial, conn.ErrNotFound) {
+		return missing
+	}
+	return svc.state
 }
 
 // patience is how long a request may wait in the queue, with left until the deadline: a server that took it later could
@@ -210,8 +220,7 @@ func (s *services) patience(svc *service, left time.Duration) time.Duration {
 // deny takes note of a refusal, and reason tells it.
 func (s *services) deny(svc *service, queue string, refusal error) {
 	s.mu.Lock()
-	svc.denial = refusal
-	s.set(svc, queue, denied)
+	s.set(svc, queue, denied, refusal)
 }
 
 func (s *services) reason(svc *service) error {
@@ -292,7 +301,7 @@ func (s *services) states() (states []ServiceState, breakers []*breaker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, svc := range slices.Backward(s.named.Values()) {
-		states = append(states, ServiceState{Queue: svc.queue, Presence: svc.state.String()})
+		states = append(states, ServiceState{Queue: svc.queue, Presence: svc.shown().String()})
 		breakers = append(breakers, svc.breaker)
 	}
 	return states, breakers

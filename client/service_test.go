@@ -1,10 +1,28 @@
 package client
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 )
+
+// What is announced is what changes for people.
+func TestAnnounced(t *testing.T) {
+	var got []string
+	s := newServices(func(_, presence string) { got = append(got, presence) })
+	svc := s.get("math", func() *service { return &service{} })
+	s.learn(svc, "q", present)
+	s.learn(svc, "q", present)
+	s.deny(svc, "q", conn.ErrRefused)
+	s.deny(svc, "q", conn.ErrNotFound)
+	s.deny(svc, "q", conn.ErrNotFound)
+	s.learn(svc, "q", missing)
+	s.learn(svc, "q", present)
+	if want := []string{"present", "denied", "missing", "present"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
 
 // A service that is not called any more keeps no session that is over, with all its buffers.
 func TestReconnectedForgetsSession(t *testing.T) {
