@@ -123,7 +123,7 @@ func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (
 	case forbidden: // as a request would be
 		c.services.deny(svc, c.queue(name), e.cause)
 		return unknown, e.cause
-	case lost, unsent, unsure, blocked:
+	case lost, unsent, unsure, blocked, canceled:
 		return unknown, e.cause
 	case over:
 		return unknown, nil
