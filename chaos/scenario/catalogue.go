@@ -26,7 +26,7 @@ var network = []Scenario{
 	{Name: "cut-in-frame", Group: "network", About: "Connections end in the middle of frames: of a request, a delivery, a reply, an acknowledgement, a confirm",
 		Steps: []Step{
 			line(0, "callers", second, chaos.Cut{Method: "basic.publish", Nth: 5, Bytes: 11}),
-			line(second, "callers", second, chaos.Cut{Method: "basic.deliver", Nth: 5, Bytes: 200}),
+			line(second, "callers", second, chaos.Cut{Method: "basic.deliver", Nth: 5, Bytes: 100}),
 			line(2*second, "servers", second, chaos.Cut{Method: "basic.publish", Nth: 3, Bytes: 40}),
 			line(3*second, "servers", second, chaos.Cut{Method: "basic.ack", Nth: 3, Bytes: 5}),
 			line(4*second, "servers", second, chaos.Cut{Method: "basic.deliver", Nth: 3, Bytes: chaos.Whole}),
