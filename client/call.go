@@ -117,9 +117,9 @@ func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan
 func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, event) {
 	l, err := c.link(ctx, p.failFast)
 	if err == nil {
-		known := c.services.known(svc, p.durable)
+		known, denial := c.services.known(svc, p.durable)
 		if known == denied {
-			return l, event{kind: forbidden, cause: c.services.reason(svc)}
+			return l, event{kind: forbidden, cause: denial}
 		}
 		return l, event{kind: connected, known: known}
 	}

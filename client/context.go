@@ -27,8 +27,9 @@ func withTimeout(ctx context.Context, timeout time.Duration) *callContext {
 	return c
 }
 
-// waiting returns a context that ends when ctx does, to wait with until release: if ctx is that of a call, that is left without a timer.
-func waiting(ctx context.Context) (_ context.Context, release func()) {
+// waitWith returns a context that ends when ctx does, to wait with until release: if ctx is that of a call, that is left without a
+// timer.
+func waitWith(ctx context.Context) (_ context.Context, release func()) {
 	if c, ok := ctx.(*callContext); ok {
 		return c.Wait()
 	}

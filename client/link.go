@@ -32,7 +32,7 @@ func (c *Client) link(ctx context.Context, failFast bool) (*link, error) {
 	if l := c.live.Load(); l != nil && l.session.Err() == nil {
 		return l, nil
 	}
-	ctx, release := waiting(ctx)
+	ctx, release := waitWith(ctx)
 	defer release()
 	session, err := c.session(ctx, failFast)
 	if err != nil {

@@ -23,7 +23,7 @@ const leaderTimeout = 250 * time.Millisecond
 // must tell: one that began before may have seen a server that has died by then.
 func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request, durable bool, since time.Time) (presence, error) {
 	queue := c.queue(r.Service)
-	ctx, release := waiting(ctx)
+	ctx, release := waitWith(ctx)
 	defer release()
 	for {
 		result := c.looks.DoChan(fmt.Sprint(l.replyTo, queue, durable), func() (any, error) {

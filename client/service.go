@@ -109,28 +109,28 @@ func (s *services) get(name string, make func() *service) *service {
 	return svc
 }
 
-// known returns what is known of a service and still good. Of the calls to busy servers one is let through now and then,
-// to find out whether they are still there, and whether there is room again.
-func (s *services) known(svc *service, durable bool) presence {
+// known returns what is known of a service and still good, and the denial of one that is denied. Of the calls to busy servers one
+// is let through now and then, to find out whether they are still there, and whether there is room again.
+func (s *services) known(svc *service, durable bool) (_ presence, denial error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case svc.line(durable).silent && svc.state != denied:
-		return unknown
+		return unknown, nil
 	case svc.state == present:
-		return present
+		return present, nil
 	}
 	age := time.Since(svc.at)
 	switch {
 	case svc.state == busy && age >= busyFor:
 		svc.at = time.Now()
-		return unknown
+		return unknown, nil
 	case svc.state == denied && age < deniedFor:
-		return denied
+		return denied, svc.denial
 	case svc.state >= absent && age >= absentFor:
-		return unknown
+		return unknown, nil
 	}
-	return svc.state
+	return svc.state, nil
 }
 
 // hear takes note of something that has come back.
@@ -217,16 +217,10 @@ func (s *services) patience(svc *service, left time.Duration) time.Duration {
 	return left - min(left/2, 2*svc.took)
 }
 
-// deny takes note of a refusal, and reason tells it.
+// deny takes note of a refusal.
 func (s *services) deny(svc *service, queue string, refusal error) {
 	s.mu.Lock()
 	s.set(svc, queue, denied, refusal)
-}
-
-func (s *services) reason(svc *service) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return svc.denial
 }
 
 // served reports whether somebody was there when the client last heard of a service.

@@ -63,7 +63,8 @@ func (l *line) bar(c *lane) {
 func (l *line) Read(b []byte) (int, error)  { return l.reader.Read(b) }
 func (l *line) Write(b []byte) (int, error) { return l.outbox.Write(b) }
 
-// Close ends the line for all who write. It is the library's, which has written what it had.
+// Close ends the line for all who write. It is the library's, which has the broker's answer to its own close, or does not wait for
+// one.
 func (l *line) Close() error {
 	l.outbox.end(net.ErrClosed)
 	return l.Conn.Close()

@@ -64,7 +64,7 @@ func (f *fence) add(confirmed func(ok bool), later bool) {
 func (f *fence) askLate() {
 	o := &f.s.pub.line.outbox
 	o.mu.Lock()
-	if f.out || len(f.asked) == 0 || o.err != nil {
+	if f.out || len(f.asked) == 0 || o.err != nil || f.s.Err() != nil {
 		o.mu.Unlock()
 		return
 	}

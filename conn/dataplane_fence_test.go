@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bytes"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ func TestFenceWaits(t *testing.T) {
 		} {
 			step.do()
 			synctest.Wait()
-			s.pub.line.outbox.mu.Lock() // the race detector knows nothing of Wait
+			s.pub.line.outbox.mu.Lock() // Wait does not order what a goroutine has done that has ended
 			n := bytes.Count(e.written.Bytes(), frame.AppendQos(nil, 5))
 			s.pub.line.outbox.mu.Unlock()
 			if !slices.Equal(got, step.confirmed) || n != step.questions {
@@ -95,6 +96,13 @@ func TestFenceWaits(t *testing.T) {
 		}
 		if err := s.Err(); err != nil {
 			t.Error(err)
+		}
+
+		later(8)
+		s.pub.line.outbox.end(net.ErrClosed)
+		time.Sleep(2 * opTimeout)
+		if err := s.Err(); err != nil || len(got) != 7 {
+			t.Errorf("after the end of the line: %v, confirmed %v", err, got)
 		}
 	})
 }

@@ -52,8 +52,8 @@ type Session interface {
 	Blocked() <-chan struct{}
 
 	// Gather has what is written and read wait up to two milliseconds for more, until a time that each call sets anew: to do much at once
-	// takes a third less of the processor than to do it piece by piece. It is for those with so many messages under way that each of
-	// them waits for longer anyway. A session may know nothing of it.
+	// takes less of the processor than to do it piece by piece. It is for those with so many messages under way that each of them waits for
+	// longer anyway; all users of the session wait. A session may know nothing of it.
 	Gather(until time.Time)
 
 	// Done is closed when the session is over.

@@ -1,27 +1,46 @@
 package server
 
 import (
+	"sync"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
-// bulk counts requests whose callers have so many under way that answers may wait for each other. While there are no others the
-// session does more at once. It is the consumer's own.
-type bulk int
+// bulk has a session do more at once while the callers of all that arrives have so many requests under way that answers may wait for
+// each other, and this server is idle enough.
+type bulk struct {
+	session conn.Session
+	idle    func() bool
+
+	mu    sync.Mutex // guards what follows
+	inRow int        // requests, without one that is in a hurry
+	last  time.Time
+}
 
 const (
 	bulkFrom = 64 // requests in a row
 	bulkFor  = 10 * time.Millisecond
 )
 
-// add reports whether this request, and those before it, are such.
-func (b *bulk) add(d *conn.Delivery) bool {
-	if !wire.InBulk(&d.Message) {
-		*b = 0
-		return false
+// arrived takes note of a request.
+func (b *bulk) arrived(d *conn.Delivery, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	on := b.inRow >= bulkFrom
+	switch {
+	case !wire.InBulk(&d.Message):
+		if b.inRow = 0; on {
+			b.session.Gather(time.Time{})
+		}
+		return
+	case now.Sub(b.last) > bulkFor:
+		b.inRow = 0
 	}
-	*b = min(*b+1, bulkFrom)
-	return *b == bulkFrom
+	b.inRow++
+	b.last = now
+	if b.inRow >= bulkFrom && b.idle() {
+		b.session.Gather(now.Add(bulkFor))
+	}
 }

@@ -2,7 +2,7 @@ package server_test
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,67 +10,143 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
 
-// gathering counts how often its sessions were told to gather.
-type gathering struct {
+// observed takes note of what a server tells its sessions.
+type observed struct {
 	conn.Connector
-	n atomic.Int64
+	unconfirmed bool // replies are not confirmed
+
+	mu      sync.Mutex // guards what follows
+	gathers int
+	until   time.Time
+	later   []bool // ConfirmLater of each reply
 }
 
-type gatheringSession struct {
+type observedSession struct {
 	conn.Session
-	g *gathering
+	o *observed
 }
 
-func (g *gathering) Session(ctx context.Context) (conn.Session, error) {
-	s, err := g.Connector.Session(ctx)
-	return gatheringSession{s, g}, err
+type observedPublisher struct {
+	conn.Publisher
+	o *observed
 }
 
-func (s gatheringSession) Gather(until time.Time) {
-	s.g.n.Add(1)
+func (o *observed) Session(ctx context.Context) (conn.Session, error) {
+	s, err := o.Connector.Session(ctx)
+	return observedSession{s, o}, err
+}
+
+func (s observedSession) Gather(until time.Time) {
+	s.o.mu.Lock()
+	s.o.gathers++
+	s.o.until = until
+	s.o.mu.Unlock()
 	s.Session.Gather(until)
+}
+
+func (s observedSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)) (conn.Publisher, error) {
+	p, err := s.Session.OpenPublisher(ctx, onReturn)
+	return observedPublisher{p, s.o}, err
+}
+
+func (p observedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
+	p.o.mu.Lock()
+	p.o.later = append(p.o.later, m.ConfirmLater)
+	p.o.mu.Unlock()
+	if p.o.unconfirmed {
+		confirmed = nil
+	}
+	return p.Publisher.Publish(m, confirmed)
+}
+
+// sometimesLong takes a second for 0.
+func sometimesLong(_ context.Context, n int) (int, error) {
+	if n == 0 {
+		time.Sleep(time.Second)
+	}
+	return n, nil
 }
 
 // The server does more at once while all callers have it so, and it is not short of workers.
 func TestBulk(t *testing.T) {
 	bulk := func(m *conn.Message) { m.Headers["rpc-bulk"] = true }
 	for _, c := range []struct {
-		name    string
-		workers int
-		runs    int // handlers that take long, all the time
-		single  int // each so many requests one is of another caller
-		gathers bool
+		name        string
+		runs        int           // handlers that take long, all the time
+		every       time.Duration // a request arrives
+		single      int           // each so many requests one is of another caller
+		gathers, on bool          // ever, and in the end
 	}{
-		{"all in bulk", 64, 0, 1000, true},
-		{"another caller", 64, 0, 50, false},
-		{"busy", 64, 40, 1000, false},
+		{"all in bulk", 0, time.Millisecond, 1000, true, true},
+		{"another caller, often", 0, time.Millisecond, 50, false, false},
+		{"another caller, at last", 0, time.Millisecond, 200, true, false},
+		{"busy", 40, time.Millisecond, 1000, false, false},
+		{"few", 0, 20 * time.Millisecond, 1000, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig) {
-				g := &gathering{Connector: r.conn}
-				r.start(g, func(_ context.Context, n int) (int, error) {
-					if n == 0 {
-						time.Sleep(time.Second)
-					}
-					return n, nil
-				}, server.WithWorkers(c.workers))
+				o := &observed{Connector: r.conn}
+				r.start(o, sometimesLong, server.WithWorkers(64))
 				for range c.runs {
 					r.send(r.request("0"))
 				}
 				r.replies()
 				for i := range 200 {
 					m := r.request("1")
-					if i%c.single != 0 {
+					if (i+1)%c.single != 0 {
 						bulk(m)
 					}
 					if _, err := r.ask(m); err != nil {
 						t.Fatal(err)
 					}
+					time.Sleep(c.every)
 				}
-				if n := g.n.Load(); c.gathers != (n > 0) {
-					t.Errorf("gathered %d times", n)
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				if on := o.until.After(time.Now()); c.gathers != (o.gathers > 0) || on != c.on {
+					t.Errorf("gathered %d times, now %v, want %v, %v", o.gathers, on, c.gathers, c.on)
 				}
-				time.Sleep(2 * time.Second)
+			})
+		})
+	}
+}
+
+// The confirmation of a reply may wait while less than half of what the server may have runs, or is not acknowledged.
+func TestConfirmLater(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		runs, waits int // handlers, and answers for their confirmation
+		later       bool
+	}{
+		{"idle", 0, 0, true},
+		{"handlers run", 6, 0, true},
+		{"half of them run", 7, 0, false},
+		{"not confirmed", 0, 6, true},
+		{"half is not confirmed", 0, 7, false},
+		{"some of both", 4, 3, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				o := &observed{Connector: r.conn, unconfirmed: true}
+				r.start(o, sometimesLong, server.WithWorkers(16))
+				for range c.runs {
+					r.send(r.request("0"))
+				}
+				for range c.waits {
+					r.send(r.request("1"))
+				}
+				if got := len(r.replies()); got != c.waits {
+					t.Fatalf("got %d replies, want %d", got, c.waits)
+				}
+				if _, err := r.ask(r.request("1")); err != nil {
+					t.Fatal(err)
+				}
+				o.mu.Lock()
+				if got := o.later[len(o.later)-1]; got != c.later {
+					t.Errorf("may be confirmed later: %v, want %v", got, c.later)
+				}
+				o.mu.Unlock()
+				time.Sleep(15 * time.Second) // what is not confirmed is acknowledged all the same
 				r.replies()
 			})
 		})

@@ -53,7 +53,8 @@ func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Mess
 	return e, publish(ctx, j, e)
 }
 
-// idle reports whether this server has less than half of the requests that the broker may hand it: none waits for an acknowledgement.
+// idle reports whether this server has less than half of the requests that the broker may hand it, so that none waits until another is
+// acknowledged.
 func (s *Server) idle(o outlet) bool {
 	return 2*(s.answering.Load()+o.unconfirmed.open.Load()) < int64(s.opts.workers)
 }

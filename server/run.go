@@ -234,13 +234,11 @@ func (s *Server) serveSession(ctx context.Context, o outlet, jobs *intake) error
 
 // consume starts a consumer for each source. With an error it returns those that were started.
 func (s *Server) consume(ctx context.Context, o outlet, sources map[string]*wire.Source, jobs *intake) (consumers []conn.Consumer, err error) {
+	bulk := &bulk{session: o.session, idle: func() bool { return s.idle(o) }}
 	for queue, source := range sources {
-		var bulk bulk
 		c, err := o.session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
 			j := &job{outlet: o, delivery: d, source: source, received: time.Now()}
-			if bulk.add(d) && s.idle(o) {
-				o.session.Gather(j.received.Add(bulkFor))
-			}
+			bulk.arrived(d, j.received)
 			if !jobs.put(j) {
 				d.Nack(true) // the consumer was slow to end, and no worker is left
 			}

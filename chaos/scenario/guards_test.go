@@ -121,7 +121,7 @@ const unread = "unread"
 
 var (
 	verdict     = regexp.MustCompile(`(?m)^ +(I\d+) +BROKEN`)
-	cannotJudge = regexp.MustCompile(`: read (ledger|accounts): `)
+	cannotJudge = regexp.MustCompile(`: read (ledger|accounts): .*(no reply in time|no server took the request)`)
 )
 
 // brokenBy runs a test of a mutant, and returns the invariants that it says are broken. Without an env it has this process's.

@@ -47,7 +47,8 @@ func (c *Context) Done() <-chan struct{} {
 	return c.tell().Done()
 }
 
-// Wait returns a context that ends as this one does, to wait with until release. Unlike Done it leaves no timer behind.
+// Wait returns a context that ends as this one does, to wait with until release, and not to be kept. Unlike Done it leaves no timer
+// behind.
 func (c *Context) Wait() (_ context.Context, release func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +59,8 @@ func (c *Context) Wait() (_ context.Context, release func()) {
 func (c *Context) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waits--; c.waits == 0 && !c.asked && c.told.Err() == nil {
+	// At the deadline told stays, though its timer may be late: who has had a look at it before that waits for it now.
+	if c.waits--; c.waits == 0 && !c.asked && c.told.Err() == nil && time.Now().Before(c.at) {
 		c.cancel()
 		c.told, c.cancel = nil, nil
 	}
@@ -117,7 +119,7 @@ func (c *Context) tell() context.Context {
 	case nil:
 		c.told, c.cancel = context.WithDeadline(c.base, c.at)
 	case context.DeadlineExceeded:
-		c.told, c.cancel = context.WithDeadline(context.WithoutCancel(c.base), time.Time{})
+		c.told, c.cancel = context.WithDeadlineCause(context.WithoutCancel(c.base), time.Time{}, c.over.cause)
 	default:
 		told, cancel := context.WithCancelCause(context.WithoutCancel(c.base))
 		cancel(c.over.cause)

@@ -217,6 +217,45 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// Who looks at the deadline, while another waits, and then waits until the end, learns of it, though the other is released in between.
+func TestReleaseAtDeadline(t *testing.T) {
+	for range 50 { // which of two timers comes first is for chance to say
+		synctest.Test(t, func(t *testing.T) {
+			ctx := begin(t.Context(), time.Now().Add(time.Second))
+			defer ctx.End()
+			alarm := time.NewTimer(time.Second)
+			_, release := ctx.Wait()
+			<-alarm.C
+			err := ctx.Err()
+			release()
+			if err == nil {
+				<-ctx.DoneEarly() // a deadlock if not
+			}
+		})
+	}
+}
+
+// The cause is that of the base, whichever way it ended.
+func TestCause(t *testing.T) {
+	errOurs := errors.New("ours")
+	for _, asked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			base, cancel := context.WithTimeoutCause(t.Context(), time.Second, errOurs)
+			defer cancel()
+			ctx := begin(base, time.Now().Add(time.Minute))
+			defer ctx.End()
+			if asked {
+				ctx.Done()
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if ctx.Err() != context.DeadlineExceeded || context.Cause(ctx) != errOurs {
+				t.Errorf("asked for Done %v: got %v because of %v", asked, ctx.Err(), context.Cause(ctx))
+			}
+		})
+	}
+}
+
 // All of it may be used at the same time.
 func TestContextConcurrently(t *testing.T) {
 	for range 100 {

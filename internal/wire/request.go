@@ -82,13 +82,13 @@ var usual, usualBulk atomic.Pointer[map[string]any]
 func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	again := r.Attempt > 1 || a.Mode == Plain // there an answer that names none may be to any
 	least := a.Share && !again && !a.Once && len(r.Header) == 0
-	usual := &usual
+	last := &usual
 	if a.Bulk {
-		usual = &usualBulk
+		last = &usualBulk
 	}
 	if least {
-		if last := usual.Load(); last != nil && (*last)[headerTimeout] == timeout {
-			return *last
+		if h := last.Load(); h != nil && (*h)[headerTimeout] == timeout {
+			return *h
 		}
 	}
 	headers := make(map[string]any, 2+len(r.Header))
@@ -107,7 +107,7 @@ func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 		headers[headerBulk] = true
 	}
 	if least {
-		usual.Store(&headers)
+		last.Store(&headers)
 	}
 	return headers
 }
