@@ -2,7 +2,6 @@ package endtoend
 
 import (
 	"context"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,42 +17,37 @@ import (
 // Hundreds of callers, whose calls wait for each other, lose their connections and those of their server in the middle of that: each gets its
 // answer, and each call has one effect.
 func TestCallsInBulk(t *testing.T) {
-	if os.Getenv("RABBITRPC_DATAPLANE") == "off" {
-		t.Skip("the library's connections know nothing of it")
-	}
-	const callers, workers, takes = 300, 1024, 8 * time.Millisecond
+	const callers, workers = 300, 1024
 	m := open(t, testbroker.URL(t))
 	method := service(t, m)
 	line, serverLine := proxy(t, testbroker.URL(t)), proxy(t, testbroker.URL(t))
-	asks := &gathers{Connector: open(t, line.URL())}
-	serves := &gathers{Connector: open(t, serverLine.URL())}
 	var effects sync.Map
-	serve(t, serves, method, func(_ context.Context, n int) (int, error) {
-		time.Sleep(takes)
+	serve(t, gathering{open(t, serverLine.URL())}, method, func(_ context.Context, n int) (int, error) {
 		if _, again := effects.LoadOrStore(n, true); again {
 			t.Errorf("call %d ran twice", n)
 		}
 		return 2 * n, nil
 	}, server.WithWorkers(workers))
-	c := newClient(t, asks)
+	c := newClient(t, gathering{open(t, line.URL())})
 
 	calling, stop := context.WithCancel(t.Context())
 	defer stop()
-	var last atomic.Int64
+	var begun, answered atomic.Int64
 	var all sync.WaitGroup
 	for range callers {
 		all.Go(func() {
 			for calling.Err() == nil {
-				n := int(last.Add(1))
+				n := int(begun.Add(1))
 				if got, err := client.Call(t.Context(), c, method, n, client.WithTimeout(20*time.Second)); err != nil || got != 2*n {
 					t.Errorf("call %d: got %d, %v", n, got, err)
 				}
+				answered.Add(1)
 			}
 		})
 	}
 	for _, p := range []*chaos.Proxy{line, serverLine, line, serverLine} {
-		before := [2]int64{asks.n.Load(), serves.n.Load()}
-		wait(t, "both sides to gather", func() bool { return asks.n.Load() > before[0]+100 && serves.n.Load() > before[1]+100 })
+		before := answered.Load()
+		wait(t, "calls to be answered", func() bool { return answered.Load() > before+1000 })
 		p.Inject(chaos.Reset{}).Heal()
 	}
 	stop()
@@ -63,23 +57,17 @@ func TestCallsInBulk(t *testing.T) {
 	}
 }
 
-// gathers counts how often its sessions were told to gather.
-type gathers struct {
-	conn.Connector
-	n atomic.Int64
-}
+// A gathering connector has sessions that always gather.
+type gathering struct{ conn.Connector }
 
-type gatheringSession struct {
-	conn.Session
-	of *gathers
-}
+type gatheringSession struct{ conn.Session }
 
-func (g *gathers) Session(ctx context.Context) (conn.Session, error) {
+func (g gathering) Session(ctx context.Context) (conn.Session, error) {
 	s, err := g.Connector.Session(ctx)
-	return gatheringSession{s, g}, err
+	if err == nil {
+		s.Gather(time.Now().Add(time.Hour))
+	}
+	return gatheringSession{s}, err
 }
 
-func (s gatheringSession) Gather(until time.Time) {
-	s.of.n.Add(1)
-	s.Session.Gather(until)
-}
+func (gatheringSession) Gather(time.Time) {}
