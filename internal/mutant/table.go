@@ -321,7 +321,7 @@ var All = []Mutant{
 			{"server/reply.go", `	j.ctx, j.deadline = ctx, deadline
 `, `	j.ctx, j.deadline = ctx, deadline
 	s.ack(ctx, j)
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond)
 `},
 		},
 	},
