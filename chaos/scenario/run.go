@@ -179,7 +179,7 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 // connected is all that happens while the callers have a connection.
 func (r *run) connected(ctx context.Context, steps []Step, length time.Duration) error {
 	m, err := conn.Open(ctx, r.line.URL(), conn.WithName("chaos callers"), conn.WithLogger(r.lab.config.Log),
-		conn.WithHeartbeat(heartbeat), conn.WithBackoff(minBackoff, maxBackoff))
+		conn.WithHeartbeat(cmp.Or(r.scenario.Heartbeat, heartbeat)), conn.WithBackoff(minBackoff, maxBackoff))
 	if err != nil {
 		return err
 	}

@@ -28,17 +28,18 @@ type Scenario struct {
 	// Steps is the schedule. Without one the run makes a random one from its seed.
 	Steps []Step
 
-	Duration time.Duration   // of the faults; default: as long as the steps take
-	Store    string          // of the servers' memory; default: that of the configuration
-	Promise  history.Promise // of that memory; default: what it promises of itself
-	Servers  int             // default: that of the configuration
-	Quorum   bool            // the queue is a quorum queue
-	Work     time.Duration   // that each call takes besides, with this project's servers
-	Packets  bool            // packets are dropped: the broker is in a network namespace
-	Timeout  time.Duration   // of most calls; default 30 s
-	Guests   int             // callers in a process of their own, besides the others
-	Recovery time.Duration   // from the end of the faults to the first call that is ok; default 5 s
-	Lateness time.Duration   // of calls after their deadlines; default 100 ms
+	Duration  time.Duration   // of the faults; default: as long as the steps take
+	Store     string          // of the servers' memory; default: that of the configuration
+	Promise   history.Promise // of that memory; default: what it promises of itself
+	Servers   int             // default: that of the configuration
+	Quorum    bool            // the queue is a quorum queue
+	Work      time.Duration   // that each call takes besides, with this project's servers
+	Packets   bool            // packets are dropped: the broker is in a network namespace
+	Timeout   time.Duration   // of most calls; default 30 s
+	Heartbeat time.Duration   // of the callers, in whole seconds; default 1 s. Latency below half of it costs no connection
+	Guests    int             // callers in a process of their own, besides the others
+	Recovery  time.Duration   // from the end of the faults to the first call that is ok; default 5 s
+	Lateness  time.Duration   // of calls after their deadlines; default 100 ms
 
 	Amplification float64 // attempts for each call; default 1.25
 
