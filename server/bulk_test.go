@@ -3,61 +3,13 @@ package server_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
-
-// observed takes note of what a server tells its sessions.
-type observed struct {
-	conn.Connector
-	unconfirmed bool // replies are not confirmed
-
-	mu      sync.Mutex // guards what follows
-	gathers int
-	until   time.Time
-	later   []bool // ConfirmLater of each reply
-}
-
-type observedSession struct {
-	conn.Session
-	o *observed
-}
-
-type observedPublisher struct {
-	conn.Publisher
-	o *observed
-}
-
-func (o *observed) Session(ctx context.Context) (conn.Session, error) {
-	s, err := o.Connector.Session(ctx)
-	return observedSession{s, o}, err
-}
-
-func (s observedSession) Gather(until time.Time) {
-	s.o.mu.Lock()
-	s.o.gathers++
-	s.o.until = until
-	s.o.mu.Unlock()
-	s.Session.Gather(until)
-}
-
-func (s observedSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)) (conn.Publisher, error) {
-	p, err := s.Session.OpenPublisher(ctx, onReturn)
-	return observedPublisher{p, s.o}, err
-}
-
-func (p observedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
-	p.o.mu.Lock()
-	p.o.later = append(p.o.later, m.ConfirmLater)
-	p.o.mu.Unlock()
-	if p.o.unconfirmed {
-		confirmed = nil
-	}
-	return p.Publisher.Publish(m, confirmed)
-}
 
 // sometimesLong takes a second for 0.
 func sometimesLong(_ context.Context, n int) (int, error) {
@@ -85,8 +37,16 @@ func TestBulk(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig) {
-				o := &observed{Connector: r.conn}
-				r.start(o, sometimesLong, server.WithWorkers(64))
+				var mu sync.Mutex // guards what follows
+				var gathers int
+				var last time.Time
+				h := &hooked{Connector: r.conn, gather: func(until time.Time) {
+					mu.Lock()
+					defer mu.Unlock()
+					gathers++
+					last = until
+				}}
+				r.start(h, sometimesLong, server.WithWorkers(64))
 				for range c.runs {
 					r.send(r.request("0"))
 				}
@@ -101,10 +61,10 @@ func TestBulk(t *testing.T) {
 					}
 					time.Sleep(c.every)
 				}
-				o.mu.Lock()
-				defer o.mu.Unlock()
-				if on := o.until.After(time.Now()); c.gathers != (o.gathers > 0) || on != c.on {
-					t.Errorf("gathered %d times, now %v, want %v, %v", o.gathers, on, c.gathers, c.on)
+				mu.Lock()
+				defer mu.Unlock()
+				if on := last.After(time.Now()); c.gathers != (gathers > 0) || on != c.on {
+					t.Errorf("gathered %d times, now %v, want %v, %v", gathers, on, c.gathers, c.on)
 				}
 			})
 		})
@@ -127,8 +87,12 @@ func TestConfirmLater(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig) {
-				o := &observed{Connector: r.conn, unconfirmed: true}
-				r.start(o, sometimesLong, server.WithWorkers(16))
+				var later atomic.Bool // of the last reply
+				h := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, _ func(bool)) error {
+					later.Store(m.ConfirmLater)
+					return p.Publish(m, nil) // it is never confirmed
+				}}
+				r.start(h, sometimesLong, server.WithWorkers(16))
 				for range c.runs {
 					r.send(r.request("0"))
 				}
@@ -141,11 +105,9 @@ func TestConfirmLater(t *testing.T) {
 				if _, err := r.ask(r.request("1")); err != nil {
 					t.Fatal(err)
 				}
-				o.mu.Lock()
-				if got := o.later[len(o.later)-1]; got != c.later {
+				if got := later.Load(); got != c.later {
 					t.Errorf("may be confirmed later: %v, want %v", got, c.later)
 				}
-				o.mu.Unlock()
 				time.Sleep(15 * time.Second) // what is not confirmed is acknowledged all the same
 				r.replies()
 			})

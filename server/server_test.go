@@ -275,6 +275,7 @@ type hooked struct {
 	declare func() error // fails DeclareQueue
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	dial    func(conn.Session) // after each Dial
+	gather  func(until time.Time)
 
 	mu         sync.Mutex // guards publishers
 	publishers int
@@ -321,6 +322,13 @@ func (s hookedSession) DeclareQueue(ctx context.Context, q conn.Queue) (conn.Que
 		}
 	}
 	return s.Session.DeclareQueue(ctx, q)
+}
+
+func (s hookedSession) Gather(until time.Time) {
+	if s.h.gather != nil {
+		s.h.gather(until)
+	}
+	s.Session.Gather(until)
 }
 
 func (p hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
