@@ -81,12 +81,11 @@ func (o *outbox) flush() error {
 	}
 	o.writing = true
 	if o.load < crowd && !o.pace.gathers() {
-		o.round()
+		if err := o.round(); err != nil {
+			return o.fail()
+		}
 	}
-	if o.err != nil {
-		return o.fail()
-	}
-	if o.writing = o.pending(); o.writing {
+	if o.writing = o.err == nil && o.pending(); o.writing {
 		o.start()
 	}
 	o.mu.Unlock()
@@ -146,8 +145,8 @@ func (o *outbox) fail() error {
 	return err
 }
 
-// round writes all that is there. It unlocks the outbox for that time.
-func (o *outbox) round() {
+// round writes all that is there. It unlocks the outbox for that time: there may be an error in the end that is not its own.
+func (o *outbox) round() error {
 	o.settle()
 	b := o.queued
 	o.queued, o.spare = o.spare[:0], nil
@@ -168,6 +167,7 @@ func (o *outbox) round() {
 		o.err = err
 	}
 	o.room.Broadcast()
+	return err
 }
 
 // settle queues the acknowledgements, which are grouped up to here.

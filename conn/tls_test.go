@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -245,4 +246,37 @@ func listenTLS(t *testing.T, config *tls.Config) string {
 	}()
 	t.Cleanup(func() { l.Close(); <-ended })
 	return fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
+}
+
+// A lateWriter learns of its own success only after the other side has answered, and the library has hung up on that.
+type lateWriter struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *lateWriter) Write(b []byte) (int, error) {
+	<-c.closed
+	return len(b), nil
+}
+
+func (c *lateWriter) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+func TestAnswerOvertakesTheGreeting(t *testing.T) {
+	for answer, want := range map[string]string{
+		"\x15\x03\x03\x00\x02\x02\x46": "TLS: the broker speaks it on this port",
+		"SSH-2.0-":                     "is this the AMQP port of a broker?",
+	} {
+		err := why(t, "amqp://localhost", conn.WithDialer(func(context.Context, string, string) (net.Conn, error) {
+			own, peer := net.Pipe()
+			go peer.Write([]byte(answer))
+			return &lateWriter{Conn: own, closed: make(chan struct{})}, nil
+		}))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", answer, err, want)
+		}
+	}
 }
