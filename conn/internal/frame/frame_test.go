@@ -73,7 +73,9 @@ func TestReadsWhatTheLibraryWrites(t *testing.T) {
 		Expiration: "0", MessageId: "m", Timestamp: time.Unix(1, 0), Type: "t", UserId: "u", AppId: "a",
 		Body: bytes.Repeat([]byte("x"), 300_000), // three frames
 	}
-	for name, p := range map[string]amqp.Publishing{"all": full, "none": {}} {
+	small := full
+	small.Body = []byte("small")
+	for name, p := range map[string]amqp.Publishing{"all": full, "small": small, "none": {}} {
 		_, header, bodies := l.publish("e", "k", true, p)
 		var in frame.Inbox
 		routing, _ := frame.Payload(deliver("e", "k"))
@@ -96,6 +98,12 @@ func TestReadsWhatTheLibraryWrites(t *testing.T) {
 		if event != frame.Delivery || in.Tag != 7 || !in.Redelivered || in.Exchange != "e" || in.Key != "k" ||
 			!same(in.Properties, want) || !bytes.Equal(in.Body, p.Body) {
 			t.Errorf("%s: got event %d with %#v\nwant %#v", name, event, in.Properties, want)
+		}
+		for i := range in.Body { // it is its receiver's to change
+			in.Body[i] = '?'
+		}
+		if in.Body = append(in.Body, "more"...); !same(in.Properties, want) {
+			t.Errorf("%s: a change of the body has changed %#v", name, in.Properties)
 		}
 	}
 }

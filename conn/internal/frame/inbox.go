@@ -1,7 +1,11 @@
 package frame
 
-// maxBody is the longest body that is taken: RabbitMQ's own upper limit for max_message_size.
-const maxBody = 512 << 20
+import "unsafe"
+
+const (
+	maxBody   = 512 << 20 // the longest body that is taken: RabbitMQ's own upper limit for max_message_size
+	smallBody = 1 << 10   // the longest that shares the memory of its header: whoever keeps a string of that keeps it, too
+)
 
 // An Event is what a frame has completed.
 type Event uint8
@@ -97,13 +101,22 @@ func (b *Inbox) route(c *cursor[[]byte]) {
 }
 
 func (b *Inbox) head(payload []byte) (Event, error) {
-	t := text{rest: string(payload)}
-	class, weight, size := t.uint16(), t.uint16(), t.uint64()
-	readProperties(&t, &b.Properties, &b.tables)
-	if t.bad || class != basic || weight != 0 || size > maxBody {
+	c := cursor[[]byte]{rest: payload}
+	class, weight, size := c.uint16(), c.uint16(), c.uint64()
+	if c.bad || class != basic || weight != 0 || size > maxBody {
 		return None, ErrMalformed
 	}
-	b.header, b.left, b.Body = false, size, []byte{}
+	n := len(c.rest)
+	room := n
+	if size <= smallBody {
+		room += int(size)
+	}
+	memory := append(make([]byte, 0, room), c.rest...)
+	t := text{rest: unsafe.String(unsafe.SliceData(memory), n)} // nobody writes there: the body begins after it
+	if readProperties(&t, &b.Properties, &b.tables); t.bad {
+		return None, ErrMalformed
+	}
+	b.header, b.left, b.Body = false, size, memory[n:]
 	return b.completed(), nil
 }
 
@@ -112,7 +125,7 @@ func (b *Inbox) body(payload []byte) (Event, error) {
 	if n > b.left {
 		return None, ErrMalformed
 	}
-	if len(b.Body) == 0 {
+	if cap(b.Body) == 0 {
 		b.Body = make([]byte, 0, n)
 	}
 	b.Body = append(b.Body, payload...)
