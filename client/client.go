@@ -108,9 +108,14 @@ func (c *Client) newService(name string) *service {
 // *[rpc.Error]. The deadline is that of ctx, or the client's timeout from now if that is earlier. Options come with the
 // context, see [With]. Do sets ID, Client and Attempt of the request it sends; r itself is not changed.
 func (c *Client) Do(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
-	own := withTimeout(ctx, c.callOptions(ctx).timeout)
+	own := c.begin(ctx)
 	defer c.end(own)
 	return c.do(own, r)
+}
+
+// begin makes the context of a call, until its end.
+func (c *Client) begin(ctx context.Context) *callContext {
+	return withTimeout(ctx, c.callOptions(ctx).timeout)
 }
 
 // end ends the context of a call. An interceptor may have left calls behind that wait with it.
@@ -133,8 +138,10 @@ func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], 
 	if contentType == "" {
 		contentType = rpc.ContentTypeJSON
 	}
-	ctx = With(With(ctx, defaults(m)...), opts...)
-	reply, err := c.Do(ctx, &rpc.Request{Service: m.Service, Method: m.Name, ContentType: contentType, Body: body})
+	own := c.begin(With(With(ctx, defaults(m)...), opts...))
+	defer c.end(own)
+	own.request = rpc.Request{Service: m.Service, Method: m.Name, ContentType: contentType, Body: body}
+	reply, err := c.do(own, &own.request)
 	if err != nil {
 		return none, err
 	}

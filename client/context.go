@@ -6,13 +6,18 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/internal/deadline"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // A callContext is what interceptors and hooks see as the context of a call: that of the caller, which ends at the deadline of
-// the call and with it.
+// the call and with it. It holds all that a call takes, in one allocation.
 type callContext struct {
 	deadline.Context
 	waiting atomic.Int32 // calls: one, unless an interceptor makes more of it
+
+	request rpc.Request // of [Call], as it is given to interceptors
+	call    call
+	taken   atomic.Bool // call is, for good
 }
 
 // withTimeout returns a context of a call that may take so long, or until the deadline of the caller if that is earlier.

@@ -70,7 +70,11 @@ type call struct {
 
 func newCall(ctx context.Context, r *rpc.Request) *call {
 	own, _ := ctx.(*callContext)
-	return &call{req: *r, own: own}
+	if own == nil || own.taken.Swap(true) {
+		return &call{req: *r, own: own}
+	}
+	own.call.req, own.call.own = *r, own
+	return &own.call
 }
 
 // An ending is how the broker ended an attempt, without a reply.
