@@ -1,6 +1,10 @@
 package rpc
 
-import "context"
+import (
+	"context"
+
+	"github.com/rabbitrpc/rabbitrpc/internal/contextkey"
+)
 
 // Header is metadata that users attach to a request. It is not part of the
 // payload: two attempts of one call may carry different headers.
@@ -35,17 +39,15 @@ type Request struct {
 	Redelivered bool
 }
 
-type requestKey struct{}
-
 // WithRequest returns a context that carries r. Servers give it to handlers.
 func WithRequest(ctx context.Context, r *Request) context.Context {
-	return context.WithValue(ctx, requestKey{}, r)
+	return context.WithValue(ctx, contextkey.Request{}, r)
 }
 
 // RequestOf returns the request that ctx was made for: what a typed handler may want to know of its call, beyond what it
 // is called with. It is nil outside of a handler, and not to be changed.
 func RequestOf(ctx context.Context) *Request {
-	r, _ := ctx.Value(requestKey{}).(*Request)
+	r, _ := ctx.Value(contextkey.Request{}).(*Request)
 	return r
 }
 

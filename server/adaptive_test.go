@@ -190,7 +190,8 @@ func TestAdaptRefuses(t *testing.T) {
 
 // withJob returns the context of a request that runs.
 func withJob(ctx context.Context, j *job) context.Context {
-	return j.begin(ctx, time.Now().Add(time.Hour))
+	j.ctx, j.deadline = requestContext{ctx, j}, time.Now().Add(time.Hour)
+	return j.begin()
 }
 
 func TestTenantsAreForgotten(t *testing.T) {

@@ -23,32 +23,33 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	j.waited = time.Since(j.received)
 	j.stop = ctx.Done()
 	failpoint.Hit("delivered")
-	call, err := wire.DecodeRequest(&j.delivery.Message, *j.source)
-	ctx = rpc.WithRequest(ctx, &call.Request) // for what is logged
-	if errors.Is(err, wire.ErrNoReply) || !s.answerable(ctx, j, call) {
+	call := &j.call
+	err := call.Decode(&j.delivery.Message, *j.source)
+	j.ctx = requestContext{ctx, j}
+	if errors.Is(err, wire.ErrNoReply) || !s.answerable(j) {
 		s.stats.dropped.Add(1)
-		s.unanswered.warn(ctx, s.opts.log, "request dropped: its reply-to may not be answered", "service", s.service, "call", call.ID)
-		s.ack(ctx, j)
+		s.unanswered.warn(&j.ctx, s.opts.log, "request dropped: its reply-to may not be answered", "service", s.service, "call", call.ID)
+		s.ack(j)
 		return
 	}
-	deadline := j.received.Add(call.Timeout)
+	j.deadline = j.received.Add(call.Timeout)
 	var m *conn.Message
 	switch {
 	case err != nil:
 		s.stats.rejected.Add(1)
 		e := own(err)
-		s.ended(ctx, j, call, nil, e)
-		m = s.encodeError(j, call, e)
-	case !time.Now().Before(deadline):
+		s.ended(&j.ctx, j, nil, e)
+		m = s.encodeError(j, e)
+	case !time.Now().Before(j.deadline):
 		s.stats.expired.Add(1) // the caller has given up
-		s.ack(ctx, j)
+		s.ack(j)
 		return
 	default:
 		failpoint.Hit("validated")
-		o := s.watch(ctx, j, call, deadline)
-		m = s.execute(ctx, j, call, deadline)
+		o := s.watch(j)
+		m = s.execute(j)
 		if told := !o.end(); told && !j.keep {
-			s.ack(ctx, j)
+			s.ack(j)
 			return
 		}
 	}
@@ -56,26 +57,26 @@ func (s *Server) answer(ctx context.Context, j *job) {
 		j.delivery.Nack(true)
 		return
 	}
-	s.reply(ctx, j, call, m, deadline)
+	s.reply(j, m)
 }
 
 // execute runs the call and returns the message that answers it.
-func (s *Server) execute(ctx context.Context, j *job, call *wire.Call, deadline time.Time) *conn.Message {
-	if call.Method == wire.Ping {
-		return wire.EncodeReply(call, &rpc.Reply{ContentType: rpc.ContentTypeText, Server: s.opts.name})
+func (s *Server) execute(j *job) *conn.Message {
+	if j.call.Method == wire.Ping {
+		return j.encode(&rpc.Reply{ContentType: rpc.ContentTypeText, Server: s.opts.name})
 	}
-	call.Redelivered = j.delivery.Redelivered
-	running := j.begin(ctx, deadline)
+	j.call.Redelivered = j.delivery.Redelivered
+	running := j.begin()
 	defer running.End()
-	if call.Method == wire.Describe {
-		return s.describe(running, j, call)
+	if j.call.Method == wire.Describe {
+		return s.describe(running, j)
 	}
-	reply, err := s.outcome(running, &call.Request)
-	s.ended(running, j, call, reply, err)
+	reply, err := s.outcome(running, &j.call.Request)
+	s.ended(running, j, reply, err)
 	if err != nil {
-		return s.encodeError(j, call, err)
+		return s.encodeError(j, err)
 	}
-	return wire.EncodeReply(call, reply)
+	return j.encode(reply)
 }
 
 // outcome runs the call, if it may be, and counts what came of it.
@@ -111,22 +112,24 @@ func (s *Server) outcome(ctx context.Context, r *rpc.Request) (*rpc.Reply, *rpc.
 	return reply, nil
 }
 
-func (s *Server) encodeError(j *job, call *wire.Call, e *rpc.Error) *conn.Message {
+func (j *job) encode(r *rpc.Reply) *conn.Message {
+	wire.PutReply(&j.reply, &j.call, r)
+	return &j.reply
+}
+
+func (s *Server) encodeError(j *job, e *rpc.Error) *conn.Message {
 	if e.Executed == rpc.ExecutedNo && j.delivery.Redelivered {
 		e = e.WithExecuted(rpc.ExecutedUnknown) // who had the request before may have executed it
 	}
-	return wire.EncodeError(call, e, s.opts.name)
+	return wire.EncodeError(&j.call, e, s.opts.name)
 }
 
-func (s *Server) ack(ctx context.Context, j *job) {
+func (s *Server) ack(j *job) {
 	if err := j.delivery.Ack(); err != nil && !errors.Is(err, conn.ErrClosed) {
-		s.opts.log.WarnContext(ctx, "request not acknowledged", "service", s.service, "call", j.delivery.CorrelationID, "err", err)
+		s.opts.log.WarnContext(&j.ctx, "request not acknowledged", "service", s.service, "call", j.delivery.CorrelationID, "err", err)
 	}
 	failpoint.Hit("acked")
 }
-
-// acknowledge is ack for a request whose answer has gone out.
-func (s *Server) acknowledge(j *job) { s.ack(j.ctx, j) }
 
 // onReturn counts replies that found no queue: their callers are gone. A caller that comes back finds the reply in the store.
 func (s *Server) onReturn(r *conn.Return) {

@@ -2,14 +2,14 @@ package server
 
 import (
 	"context"
-	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/internal/contextkey"
 	"github.com/rabbitrpc/rabbitrpc/internal/deadline"
 )
 
-// A requestContext is the context of a request that runs.
+// A requestContext is the context that a request is answered with. That of its handler, which ends at the deadline, is based on it.
 type requestContext struct {
-	deadline.Context
+	context.Context
 	job *job
 }
 
@@ -17,16 +17,18 @@ type jobKey struct{}
 
 func jobOf(ctx context.Context) *job { return ctx.Value(jobKey{}).(*job) }
 
-// begin returns the context to run a request with, until its End.
-func (j *job) begin(ctx context.Context, at time.Time) *requestContext {
-	j.context.Begin(ctx, at)
-	j.context.job = j
-	return &j.context
-}
-
 func (c *requestContext) Value(key any) any {
-	if key == (jobKey{}) {
+	switch key {
+	case jobKey{}:
 		return c.job
+	case contextkey.Request{}:
+		return &c.job.call.Request
 	}
 	return c.Context.Value(key)
+}
+
+// begin returns the context to run a request with, until its End.
+func (j *job) begin() *deadline.Context {
+	j.running.Begin(&j.ctx, j.deadline)
+	return &j.running
 }

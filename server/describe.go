@@ -12,7 +12,6 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -72,17 +71,17 @@ func ownForm(t reflect.Type) *jsonschema.Schema {
 
 // describe answers a caller that asks what a method takes and returns. It takes the way of a call, to one server of a
 // service that this caller may call, and is neither stored nor counted as one.
-func (s *Server) describe(ctx context.Context, j *job, call *wire.Call) *conn.Message {
-	if denied := s.authorize(ctx, &call.Request); denied != nil {
+func (s *Server) describe(ctx context.Context, j *job) *conn.Message {
+	if denied := s.authorize(ctx, &j.call.Request); denied != nil {
 		s.stats.rejected.Add(1)
-		return s.encodeError(j, call, denied)
+		return s.encodeError(j, denied)
 	}
-	method, err := rpc.Unmarshal[string](call.ContentType, call.Body)
+	method, err := rpc.Unmarshal[string](j.call.ContentType, j.call.Body)
 	if err != nil {
-		return s.encodeError(j, call, undecodable(err))
+		return s.encodeError(j, undecodable(err))
 	}
 	if s.methods[method] == nil {
-		return s.encodeError(j, call, s.noMethod(method))
+		return s.encodeError(j, s.noMethod(method))
 	}
 	d := rpc.Description{Service: s.service, Method: method}
 	if known := s.schemas[method]; known != nil {
@@ -90,9 +89,9 @@ func (s *Server) describe(ctx context.Context, j *job, call *wire.Call) *conn.Me
 	}
 	body, err := rpc.Marshal(rpc.ContentTypeJSON, d)
 	if err != nil {
-		return s.encodeError(j, call, prefixed("encode description", err))
+		return s.encodeError(j, prefixed("encode description", err))
 	}
-	return wire.EncodeReply(call, &rpc.Reply{ContentType: rpc.ContentTypeJSON, Body: body, Server: s.opts.name})
+	return j.encode(&rpc.Reply{ContentType: rpc.ContentTypeJSON, Body: body, Server: s.opts.name})
 }
 
 func (s *Server) noMethod(name string) *rpc.Error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -37,16 +36,16 @@ func WithHooks(h Hooks) Option {
 }
 
 // ended tells the hooks what a request is answered with.
-func (s *Server) ended(ctx context.Context, j *job, call *wire.Call, reply *rpc.Reply, err *rpc.Error) {
+func (s *Server) ended(ctx context.Context, j *job, reply *rpc.Reply, err *rpc.Error) {
 	if len(s.opts.requestEnded) == 0 {
 		return
 	}
 	e := RequestEnded{
-		Request: &call.Request, Err: err, Replayed: reply != nil && reply.Replayed,
+		Request: &j.call.Request, Err: err, Replayed: reply != nil && reply.Replayed,
 		Waited: j.waited, Ran: j.executed.Load(), Handled: time.Duration(j.handled.Load()),
 	}
-	if s.methods[call.Method] != nil {
-		e.Method = call.Method
+	if s.methods[j.call.Method] != nil {
+		e.Method = j.call.Method
 	}
 	for _, tell := range s.opts.requestEnded {
 		tell(ctx, e)

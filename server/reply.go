@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -11,26 +10,25 @@ import (
 )
 
 // reply sends the answer, and has the request acknowledged once the broker has confirmed it: see [unconfirmed].
-func (s *Server) reply(ctx context.Context, j *job, call *wire.Call, m *conn.Message, deadline time.Time) {
-	if s.sendDirect(ctx, call, m) {
-		s.ack(ctx, j)
+func (s *Server) reply(j *job, m *conn.Message) {
+	if s.sendDirect(j, m) {
+		s.ack(j)
 		return
 	}
-	j.ctx, j.deadline = ctx, deadline
-	if m, err := s.send(ctx, j, call, m, j.unconfirmed.publish); err != nil && resendable(j.session, m) {
-		s.sendLater(ctx, j.session, m, deadline)
+	if m, err := s.send(j, m, j.unconfirmed.publish); err != nil && resendable(j.session, m) {
+		s.sendLater(j, m)
 	}
 }
 
 // sendDirect sends an answer that goes to a direct reply-to, and reports whether it does.
-func (s *Server) sendDirect(ctx context.Context, call *wire.Call, m *conn.Message) bool {
-	if wire.KindOfReplyTo(call.ReplyTo) != wire.ReplyDirect {
+func (s *Server) sendDirect(j *job, m *conn.Message) bool {
+	if wire.KindOfReplyTo(j.call.ReplyTo) != wire.ReplyDirect {
 		return false
 	}
 	m.UserID = s.opts.user
-	if err := s.direct.publish(ctx, m); err != nil {
+	if err := s.direct.publish(&j.ctx, m); err != nil {
 		s.stats.unroutable.Add(1)
-		s.unanswered.warn(ctx, s.opts.log, "reply dropped", "service", s.service, "call", call.ID, "err", err)
+		s.unanswered.warn(&j.ctx, s.opts.log, "reply dropped", "service", s.service, "call", j.call.ID, "err", err)
 	}
 	return true
 }
@@ -39,18 +37,18 @@ func (s *Server) sendDirect(ctx context.Context, call *wire.Call, m *conn.Messag
 //
 // For a transient request of a classic queue it is enough that the reply was routed: what could lose it from then on loses
 // the request as well, or the caller its reply queue. Of a quorum queue the request would live on, acknowledged.
-func (s *Server) send(ctx context.Context, j *job, call *wire.Call, m *conn.Message, publish func(context.Context, *job, *conn.Message) error) (*conn.Message, error) {
+func (s *Server) send(j *job, m *conn.Message, publish func(context.Context, *job, *conn.Message) error) (*conn.Message, error) {
 	m.UserID = s.opts.user
 	m.ConfirmRouted = s.opts.quorum == 0 && !j.source.Plain
 	m.ConfirmLater = s.idle(j.outlet)
-	err := publish(ctx, j, m)
+	err := publish(&j.ctx, j, m)
 	if !errors.Is(err, conn.ErrInvalid) {
 		return m, err
 	}
-	s.opts.log.ErrorContext(ctx, "reply cannot be sent", "service", s.service, "method", call.Method, "call", call.ID, "err", err)
-	e := s.encodeError(j, call, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
+	s.opts.log.ErrorContext(&j.ctx, "reply cannot be sent", "service", s.service, "method", j.call.Method, "call", j.call.ID, "err", err)
+	e := s.encodeError(j, rpc.Errorf(rpc.Internal, "reply cannot be sent").WithExecuted(rpc.ExecutedYes))
 	e.UserID, e.ConfirmRouted, e.ConfirmLater = m.UserID, m.ConfirmRouted, m.ConfirmLater
-	return e, publish(ctx, j, e)
+	return e, publish(&j.ctx, j, e)
 }
 
 // idle reports whether this server has less than half of the requests that the broker may hand it, so that none waits until another is
@@ -69,10 +67,10 @@ func resendable(session conn.Session, m *conn.Message) bool {
 }
 
 // sendLater sends an answer in the next session, up to the deadline.
-func (s *Server) sendLater(ctx context.Context, session conn.Session, m *conn.Message, deadline time.Time) {
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+func (s *Server) sendLater(j *job, m *conn.Message) {
+	ctx, cancel := context.WithDeadline(&j.ctx, j.deadline)
 	defer cancel()
-	for {
+	for session := j.session; ; {
 		o, ok := s.outlets.next(ctx, session, s.last)
 		if !ok {
 			return
@@ -88,7 +86,7 @@ func (s *Server) sendLater(ctx context.Context, session conn.Session, m *conn.Me
 func (s *Server) resend(lost []*job) {
 	for _, j := range lost {
 		if resendable(j.session, j.answer) {
-			s.sendLater(j.ctx, j.session, j.answer, j.deadline)
+			s.sendLater(j, j.answer)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -11,19 +10,20 @@ import (
 // answerable reports whether a reply-to that is an ordinary name may be answered: only if it is some connection's
 // exclusive queue. Into any other a rogue caller could have this server write, with this server's rights. The broker
 // tells: it locks exclusive queues for all but their owner. Those that WithReplyTo allows need not be exclusive.
-func (s *Server) answerable(ctx context.Context, j *job, call *wire.Call) bool {
-	if wire.KindOfReplyTo(call.ReplyTo) != wire.ReplyNamed {
+func (s *Server) answerable(j *job) bool {
+	to := j.call.ReplyTo
+	if wire.KindOfReplyTo(to) != wire.ReplyNamed {
 		return true
 	}
-	if call.ReplyTo == s.opts.queue {
+	if to == s.opts.queue {
 		return false // it would answer itself
 	}
 	if s.opts.replyTo != nil {
-		match := s.opts.replyTo.FindStringIndex(call.ReplyTo)
-		if match != nil && match[0] == 0 && match[1] == len(call.ReplyTo) {
+		match := s.opts.replyTo.FindStringIndex(to)
+		if match != nil && match[0] == 0 && match[1] == len(to) {
 			return true
 		}
 	}
-	_, err := j.session.InspectQueue(ctx, call.ReplyTo)
+	_, err := j.session.InspectQueue(&j.ctx, to)
 	return errors.Is(err, conn.ErrLocked)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/deadline"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
@@ -33,12 +34,14 @@ type job struct {
 	waited   time.Duration   // for a worker
 	executed atomic.Bool     // a handler was called
 	handled  atomic.Int64    // nanoseconds in it, if a hook wants to know
-	context  requestContext
 
-	// Once it is answered:
+	// Since a worker has it:
 
-	ctx      context.Context // for what is logged
+	call     wire.Call
+	ctx      requestContext
 	deadline time.Time
+	running  deadline.Context
+	reply    conn.Message  // that answers it, unless an error does
 	answer   *conn.Message // what the broker has not confirmed yet; guarded by unconfirmed.mu
 }
 
@@ -165,7 +168,7 @@ func (s *Server) openOutlet(ctx context.Context, session conn.Session, last outl
 	if err != nil {
 		return last, err
 	}
-	o := outlet{session, publisher, newUnconfirmed(session, s.acknowledge)}
+	o := outlet{session, publisher, newUnconfirmed(session, s.ack)}
 	s.outlets.set(o)
 	if last.session != nil {
 		if lost := last.unconfirmed.close(); len(lost) > 0 {

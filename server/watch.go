@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -28,12 +27,9 @@ type watch struct {
 	server *Server
 	timer  *time.Timer
 
-	mu       sync.Mutex      // guards what follows
-	ctx      context.Context // of the request that is watched
-	job      *job            // nil without one
-	call     *wire.Call
-	deadline time.Time
-	told     chan struct{} // nil, unless it is overdue; closed when the caller has been told
+	mu   sync.Mutex    // guards what follows
+	job  *job          // the request that is watched; nil without one
+	told chan struct{} // nil, unless it is overdue; closed when the caller has been told
 }
 
 func (s *Server) newWatch() any {
@@ -43,19 +39,19 @@ func (s *Server) newWatch() any {
 	return w
 }
 
-func (s *Server) watch(ctx context.Context, j *job, call *wire.Call, deadline time.Time) *watch {
+func (s *Server) watch(j *job) *watch {
 	w := s.watches.Get().(*watch)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ctx, w.job, w.call, w.deadline = ctx, j, call, deadline
+	w.job = j
 	w.timer.Reset(w.next())
 	return w
 }
 
 // next is how long there is nothing to tell the caller.
 func (w *watch) next() time.Duration {
-	left := time.Until(w.deadline) + overdueAfter
-	if w.call.Waits {
+	left := time.Until(w.job.deadline) + overdueAfter
+	if w.job.call.Waits {
 		return min(left, runningEvery)
 	}
 	return left
@@ -63,22 +59,22 @@ func (w *watch) next() time.Duration {
 
 func (w *watch) look() {
 	w.mu.Lock()
-	ctx, j, call := w.ctx, w.job, w.call
+	j := w.job
 	if j == nil || w.told != nil { // it has ended at this moment
 		w.mu.Unlock()
 		return
 	}
-	overdue := time.Until(w.deadline)+overdueAfter <= 0
+	overdue := time.Until(w.job.deadline)+overdueAfter <= 0
 	if overdue {
 		w.told = make(chan struct{})
 	}
 	told := w.told
 	w.mu.Unlock()
 	if overdue {
-		w.tell(ctx, j, call, told)
+		w.tell(j, told)
 		return
 	}
-	m := wire.EncodeRunning(call, w.server.opts.name)
+	m := wire.EncodeRunning(&j.call, w.server.opts.name)
 	m.UserID = w.server.opts.user
 	_ = j.publisher.Publish(m, nil) // there will be another, or the session is over
 	w.mu.Lock()
@@ -88,16 +84,16 @@ func (w *watch) look() {
 	}
 }
 
-func (w *watch) tell(ctx context.Context, j *job, call *wire.Call, told chan<- struct{}) {
+func (w *watch) tell(j *job, told chan<- struct{}) {
 	defer close(told)
 	s := w.server
 	s.stats.overdue.Add(1)
 	s.stats.stuck.Add(1)
-	s.opts.log.ErrorContext(ctx, "request is overdue, and keeps its worker", "service", s.service,
-		"method", call.Method, "call", call.ID, "timeout", call.Timeout)
-	m := s.encodeError(j, call, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time"))
-	if !s.sendDirect(ctx, call, m) {
-		s.send(ctx, j, call, m, s.publishConfirmed)
+	s.opts.log.ErrorContext(&j.ctx, "request is overdue, and keeps its worker", "service", s.service,
+		"method", j.call.Method, "call", j.call.ID, "timeout", j.call.Timeout)
+	m := s.encodeError(j, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time"))
+	if !s.sendDirect(j, m) {
+		s.send(j, m, s.publishConfirmed)
 	}
 }
 
@@ -106,7 +102,7 @@ func (w *watch) end() bool {
 	w.mu.Lock()
 	w.timer.Stop()
 	told := w.told
-	w.ctx, w.job, w.call, w.told = nil, nil, nil, nil
+	w.job, w.told = nil, nil
 	w.mu.Unlock()
 	w.server.watches.Put(w)
 	if told == nil {

@@ -51,7 +51,13 @@ var ErrNoReply = errors.New("request has no reply-to that may be answered")
 // reply needs. Any other error is [ErrNoReply]. Of what the peer sent only header names, and the method, quoted, are in an
 // error.
 func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
-	c := &Call{
+	c := new(Call)
+	return c, c.Decode(m, src)
+}
+
+// Decode is [DecodeRequest] into c.
+func (c *Call) Decode(m *conn.Message, src Source) error {
+	*c = Call{
 		Request: rpc.Request{
 			Service:     src.Service,
 			Method:      m.Type,
@@ -71,16 +77,16 @@ func DecodeRequest(m *conn.Message, src Source) (*Call, error) {
 		c.Attempt = n
 	}
 	if !answerable(m.ReplyTo, src) {
-		return c, ErrNoReply
+		return ErrNoReply
 	}
 	for _, check := range [...]func(*Call, *conn.Message, Source) error{
 		checkSize, readVersion, readIdentity, readTimeout, readContent, readHeaders, readBody, // the dearest last
 	} {
 		if err := check(c, m, src); err != nil {
-			return c, err
+			return err
 		}
 	}
-	return c, nil
+	return nil
 }
 
 func invalid(format string, args ...any) error {

@@ -17,13 +17,19 @@ const (
 
 // EncodeReply makes the message that answers c.
 func EncodeReply(c *Call, r *rpc.Reply) *conn.Message {
-	m := answer(c, r.Server)
+	m := new(conn.Message)
+	PutReply(m, c, r)
+	return m
+}
+
+// PutReply is [EncodeReply] into m.
+func PutReply(m *conn.Message, c *Call, r *rpc.Reply) {
+	*m = answer(c, r.Server)
 	m.ContentType = r.ContentType
 	m.Body = r.Body
 	if r.Replayed {
 		addHeaders(m)[headerReplayed] = true
 	}
-	return m
 }
 
 // EncodeError makes the message that answers c with an error. The body is the error's message, for peers that cannot read
@@ -33,7 +39,7 @@ func EncodeError(c *Call, e *rpc.Error, server string) *conn.Message {
 	m := answer(c, server)
 	m.ContentType = "text/plain"
 	m.Body = []byte(text)
-	headers := addHeaders(m)
+	headers := addHeaders(&m)
 	headers[headerCode] = e.Code.String()
 	headers[headerMessage] = text
 	headers[headerExecuted] = e.Executed.String()
@@ -43,7 +49,7 @@ func EncodeError(c *Call, e *rpc.Error, server string) *conn.Message {
 	if e.RetryAfter > 0 {
 		headers[headerRetryAfter] = max(1, e.RetryAfter.Milliseconds())
 	}
-	return m
+	return &m
 }
 
 // running is the type of a message that says that a server has a request.
@@ -53,14 +59,14 @@ const running = "rpc.running"
 func EncodeRunning(c *Call, server string) *conn.Message {
 	m := answer(c, server)
 	m.Type, m.Mandatory = running, false
-	return m
+	return &m
 }
 
 // SaysRunning reports whether a message in a reply queue is one of [EncodeRunning]. [AttemptOf] tells which attempt it is about.
 func SaysRunning(m *conn.Message) bool { return m.Type == running }
 
-func answer(c *Call, server string) *conn.Message {
-	m := &conn.Message{
+func answer(c *Call, server string) conn.Message {
+	m := conn.Message{
 		Key:           c.ReplyTo,
 		Mandatory:     true,
 		Persistent:    c.Persistent,
