@@ -1,13 +1,22 @@
 package idempotency
 
-import "sync"
+import (
+	"hash/maphash"
+	"sync"
+)
 
 // flights is what runs in this process, so that duplicates can wait for it. Whether
 // another fingerprint is a mismatch, and of which of the two, is for the store to
 // say: so it is another flight.
 type flights struct {
+	seed maphash.Seed
+
 	mu sync.Mutex               // guards m
-	m  map[flight]chan struct{} // nil until somebody waits
+	m  map[uint64]chan struct{} // by hash: calls that share one wait for each other, too; nil until somebody waits
+}
+
+func newFlights() flights {
+	return flights{seed: maphash.MakeSeed(), m: make(map[uint64]chan struct{})}
 }
 
 type flight struct {
@@ -15,9 +24,11 @@ type flight struct {
 	fingerprint Fingerprint
 }
 
+func (fs *flights) hash(f flight) uint64 { return maphash.Comparable(fs.seed, f) }
+
 // enter returns nil if the caller is the only one, and must leave; else a channel
 // that is closed when that one leaves.
-func (fs *flights) enter(f flight) <-chan struct{} {
+func (fs *flights) enter(f uint64) <-chan struct{} {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	left, ok := fs.m[f]
@@ -28,7 +39,7 @@ func (fs *flights) enter(f flight) <-chan struct{} {
 	return left
 }
 
-func (fs *flights) leave(f flight) {
+func (fs *flights) leave(f uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if left := fs.m[f]; left != nil {

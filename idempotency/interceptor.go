@@ -56,7 +56,7 @@ const (
 // effect, and the panic goes on.
 func Interceptor(store Store) rpc.Interceptor {
 	return func(next rpc.Handler) rpc.Handler {
-		o := &once{store: store, next: next, flights: flights{m: make(map[flight]chan struct{})}}
+		o := &once{store: store, next: next, flights: newFlights()}
 		return o.do
 	}
 }
@@ -72,15 +72,16 @@ func (o *once) do(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
 		return o.next(ctx, req)
 	}
 	f := flight{KeyOf(req), FingerprintOf(req)}
+	hash := o.flights.hash(f)
 	// Whoever waited asks the store too: it has the outcome, if there is one.
-	for left := o.flights.enter(f); left != nil; left = o.flights.enter(f) {
+	for left := o.flights.enter(hash); left != nil; left = o.flights.enter(hash) {
 		select {
 		case <-left:
 		case <-ctx.Done():
 			return nil, rpc.Errorf(rpc.CodeOf(ctx.Err()), "waiting for the same call: %w", ctx.Err())
 		}
 	}
-	defer o.flights.leave(f)
+	defer o.flights.leave(hash)
 	for waits, runs := 0, 0; ; {
 		begun, err := o.begin(ctx, f)
 		if err != nil {

@@ -3,7 +3,6 @@ package idempotency
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"strings"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
@@ -24,30 +23,11 @@ func KeyOf(req *rpc.Request) Key {
 	return Key{User: req.User, Client: req.Client, Service: req.Service, Method: req.Method, ID: req.ID}
 }
 
-// own returns a copy of the key that holds on to nothing else: a field may be a part of the message that it came with.
-func (k Key) own() Key {
-	var b strings.Builder
-	b.Grow(k.size())
-	fields := [...]*string{&k.User, &k.Client, &k.Service, &k.Method, &k.ID}
-	for _, field := range fields {
-		b.WriteString(*field)
-	}
-	all := b.String()
-	for _, field := range fields {
-		*field, all = all[:len(*field)], all[len(*field):]
-	}
-	return k
-}
-
-// size is the number of bytes in the key.
-func (k Key) size() int {
-	return len(k.User) + len(k.Client) + len(k.Service) + len(k.Method) + len(k.ID)
-}
-
 // Bytes returns an encoding of the key for stores whose keys are bytes: each
 // field after its length, so that different keys never have the same bytes.
-func (k Key) Bytes() []byte {
-	var b []byte
+func (k Key) Bytes() []byte { return k.append(nil) }
+
+func (k Key) append(b []byte) []byte {
 	for _, field := range [...]string{k.User, k.Client, k.Service, k.Method, k.ID} {
 		b = binary.AppendUvarint(b, uint64(len(field)))
 		b = append(b, field...)

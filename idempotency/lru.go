@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -28,6 +29,7 @@ type LRU struct {
 
 	mu      sync.Mutex // guards all below
 	index   index
+	running map[uint64]*entry // by fence
 	all     part
 	tenants map[Tenant]*part // nil if a tenant may have all
 	fence   uint64
@@ -36,11 +38,10 @@ type LRU struct {
 
 // entry is a call that runs, or one that ran.
 type entry struct {
-	key         Key
-	fence       uint64
+	key         []byte // see [Key.Bytes]
 	fingerprint Fingerprint
-	record      Record    // zero while it runs; never changed after
-	reply       rpc.Reply // of the record, if it has one
+	outcome     Record    // zero while it runs; never changed after
+	reply       rpc.Reply // of the outcome, if it has one
 	cost        int       // in bytes
 	used        time.Duration
 
@@ -48,12 +49,48 @@ type entry struct {
 	links  [2]links
 	hash   uint64 // of the key, in the index
 	next   *entry // there
+
+	taken uint8     // of room
+	room  [111]byte // of which a key with two UUIDs leaves some
 }
 
-func (e *entry) running() bool { return e.record == Record{} }
+func newEntry(key []byte, hash uint64, fingerprint Fingerprint) *entry {
+	e := &entry{hash: hash, fingerprint: fingerprint}
+	e.key, e.cost = e.own(key)
+	e.cost += entryCost
+	return e
+}
 
-// entryCost is about what an entry takes without the strings and bytes in it.
+// entryCost is about what an entry takes without what it has no room for itself.
 const entryCost = 360
+
+func (e *entry) running() bool { return e.outcome == Record{} }
+
+// own returns a copy of b that belongs to the entry, and what that takes beyond the entry itself.
+func (e *entry) own(b []byte) (own []byte, beyond int) {
+	from := int(e.taken)
+	if len(b) > len(e.room)-from {
+		return bytes.Clone(b), len(b)
+	}
+	e.taken += uint8(len(b))
+	return append(e.room[from:from:e.taken], b...), 0
+}
+
+// record returns a copy of r that belongs to the entry, and what that takes beyond the entry itself.
+func (e *entry) record(r *Record) (own Record, beyond int) {
+	own.Err = r.ownErr()
+	beyond = r.size()
+	if r.Reply != nil {
+		e.reply = *r.Reply
+		if body := r.Reply.Body; body != nil {
+			var outside int
+			e.reply.Body, outside = e.own(body)
+			beyond += outside - len(body)
+		}
+		own.Reply = &e.reply
+	}
+	return own, beyond
+}
 
 // NewLRU returns an empty LRU. It returns an error if an option is out of range:
 // entries, bytes and the maximum age must be positive, the minimum age from 0 to
@@ -66,7 +103,7 @@ func NewLRU(options ...LRUOption) (*LRU, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	l := &LRU{bounds: b, start: time.Now(), index: newIndex()}
+	l := &LRU{bounds: b, start: time.Now(), index: newIndex(), running: make(map[uint64]*entry)}
 	l.all = part{pair: ofAll, maxEntries: b.entries, maxBytes: b.bytes}
 	if b.share < 1 {
 		l.tenants = make(map[Tenant]*part)
@@ -79,22 +116,24 @@ func (l *LRU) Begin(ctx context.Context, key Key, fingerprint Fingerprint) (Begu
 	if err := ctx.Err(); err != nil {
 		return Begun{}, fmt.Errorf("begin: %w", err)
 	}
-	begun, err := l.begin(key, fingerprint)
+	var room [128]byte
+	begun, err := l.begin(key, key.append(room[:0]), fingerprint)
 	if begun.Record != nil {
 		begun.Record = begun.Record.Clone() // large maybe: not under the mutex
 	}
 	return begun, err
 }
 
-func (l *LRU) begin(key Key, fingerprint Fingerprint) (Begun, error) {
+func (l *LRU) begin(key Key, encoded []byte, fingerprint Fingerprint) (Begun, error) {
+	hash := l.index.hash(encoded)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Since(l.start)
 	l.expire(now)
-	e, hash := l.index.get(key)
+	e := l.index.get(encoded, hash)
 	switch {
 	case e == nil:
-		return l.claim(&entry{key: key.own(), hash: hash, fingerprint: fingerprint}, now)
+		return l.claim(newEntry(encoded, hash, fingerprint), key, now)
 	case e.fingerprint != fingerprint:
 		l.stats.Mismatch++
 		return Begun{State: Mismatch}, nil
@@ -104,43 +143,34 @@ func (l *LRU) begin(key Key, fingerprint Fingerprint) (Begun, error) {
 	}
 	l.stats.Done++
 	l.use(e, now)
-	return Begun{State: Done, Record: &e.record}, nil
+	return Begun{State: Done, Record: &e.outcome}, nil
 }
 
 // claim adds a call, if there is room.
-func (l *LRU) claim(e *entry, now time.Duration) (Begun, error) {
-	e.cost = entryCost + e.key.size()
-	if err := l.admit(e, now); err != nil {
+func (l *LRU) claim(e *entry, key Key, now time.Duration) (Begun, error) {
+	if err := l.admit(e, key.Tenant(), now); err != nil {
 		return Begun{}, err
 	}
 	l.stats.New++
 	l.fence++
-	e.fence = l.fence
 	l.index.put(e)
-	return Begun{State: New, Token: Token{Key: e.key, Fence: e.fence}, Claims: 1}, nil
+	l.running[l.fence] = e
+	return Begun{State: New, Token: Token{Key: key, Fence: l.fence}, Claims: 1}, nil
 }
 
 // Complete implements [Store].
 func (l *LRU) Complete(_ context.Context, token Token, record *Record) error {
-	var reply rpc.Reply
-	own := Record{Err: record.ownErr()} // large maybe: not under the mutex
-	if record.Reply != nil {
-		reply = ownReply(record.Reply)
-	}
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e, err := l.held(token)
+	e, err := l.end(token, false)
 	if err != nil {
 		return err
 	}
+	own, size := e.record(record) // large maybe: not under the mutex
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := time.Since(l.start)
-	if record.Reply != nil {
-		e.reply = reply
-		own.Reply = &e.reply
-	}
-	e.record = own
-	l.grow(e, own.size())
+	e.outcome = own
+	l.grow(e, size)
 	l.use(e, now)
 	l.makeRoom(e.tenant, 0, 0, now)
 	l.makeRoom(&l.all, 0, 0, now)
@@ -149,21 +179,25 @@ func (l *LRU) Complete(_ context.Context, token Token, record *Record) error {
 
 // Abandon implements [Store].
 func (l *LRU) Abandon(_ context.Context, token Token) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e, err := l.held(token)
-	if err == nil {
-		l.remove(e)
-	}
+	_, err := l.end(token, true)
 	return err
 }
 
-// held returns the running call that token proves to be the holder's.
-func (l *LRU) held(token Token) (*entry, error) {
-	e, _ := l.index.get(token.Key)
-	if e == nil || !e.running() || e.fence != token.Fence {
+// end ends the claim that token proves to be the holder's, and forgets the call if it did not run. Otherwise nobody but the
+// caller changes its entry any more.
+func (l *LRU) end(token Token, forget bool) (*entry, error) {
+	var room [128]byte
+	key := token.Key.append(room[:0])
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.running[token.Fence]
+	if e == nil || !bytes.Equal(e.key, key) {
 		l.stats.Lost++
 		return nil, ErrLost
+	}
+	delete(l.running, token.Fence)
+	if forget {
+		l.remove(e)
 	}
 	return e, nil
 }

@@ -1,30 +1,30 @@
 package idempotency
 
-import "hash/maphash"
+import (
+	"bytes"
+	"hash/maphash"
+)
 
 // index finds the entry of a key. It is a map by the hash of the key, since one by
 // key would hold each key, of 80 bytes, a second time.
 type index struct {
-	hash func(Key) uint64
+	seed maphash.Seed
 	m    map[uint64]*entry // the first of those with the hash
 }
 
 func newIndex() index {
-	seed := maphash.MakeSeed()
-	return index{
-		hash: func(key Key) uint64 { return maphash.Comparable(seed, key) },
-		m:    make(map[uint64]*entry),
-	}
+	return index{seed: maphash.MakeSeed(), m: make(map[uint64]*entry)}
 }
 
-// get returns the entry for key, or nil, and what to put one with.
-func (x *index) get(key Key) (*entry, uint64) {
-	h := x.hash(key)
-	e := x.m[h]
-	for e != nil && e.key != key {
+func (x *index) hash(key []byte) uint64 { return maphash.Bytes(x.seed, key) }
+
+// get returns the entry for key, which has that hash, or nil.
+func (x *index) get(key []byte, hash uint64) *entry {
+	e := x.m[hash]
+	for e != nil && !bytes.Equal(e.key, key) {
 		e = e.next
 	}
-	return e, h
+	return e
 }
 
 // put adds an entry for a key that has none.

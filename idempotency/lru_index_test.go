@@ -10,21 +10,20 @@ func TestIndexCollisions(t *testing.T) {
 	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
 			x := newIndex()
-			x.hash = func(Key) uint64 { return 7 }
+			const hash = 7 // of all
 			var entries []*entry
 			for n := range order {
-				key := Key{ID: fmt.Sprint(n)}
-				e, hash := x.get(key)
-				if e != nil {
+				key := fmt.Append(nil, n)
+				if e := x.get(key, hash); e != nil {
 					t.Fatalf("get(%d) = %+v, want none", n, e)
 				}
-				entries = append(entries, &entry{key: key, hash: hash})
+				entries = append(entries, newEntry(key, hash, Fingerprint{}))
 				x.put(entries[n])
 			}
 			for removed, n := range order {
 				x.remove(entries[n])
 				for i, m := range order {
-					got, _ := x.get(entries[m].key)
+					got := x.get(entries[m].key, hash)
 					if want := i > removed; (got == entries[m]) != want || !want && got != nil {
 						t.Errorf("after %d removed: get(%d) = %+v, want it there: %t", removed+1, m, got, want)
 					}

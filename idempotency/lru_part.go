@@ -4,6 +4,7 @@ package idempotency
 // tenant. A nil part has none, and keeps nothing.
 type part struct {
 	pair                 pair
+	tenant               Tenant // whose, if it is one's
 	maxEntries, maxBytes int
 
 	entries, bytes   int    // of those that run, too

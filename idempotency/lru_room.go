@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -10,8 +11,8 @@ import (
 const tenantCost = 160
 
 // admit makes room for a call that is to run, and has it take that.
-func (l *LRU) admit(e *entry, now time.Duration) error {
-	e.tenant = l.tenant(e.key)
+func (l *LRU) admit(e *entry, who Tenant, now time.Duration) error {
+	e.tenant = l.tenant(who)
 	if wait := l.makeRoom(e.tenant, 1, e.cost, now); wait > 0 {
 		l.stats.ShedForShare++
 		return shed("too many recent calls of one caller", wait)
@@ -21,7 +22,7 @@ func (l *LRU) admit(e *entry, now time.Duration) error {
 		return shed("too many recent calls", wait)
 	}
 	if e.tenant != nil && e.tenant.entries == 0 {
-		l.tenants[e.key.Tenant()] = e.tenant
+		l.tenants[e.tenant.tenant] = e.tenant
 		l.all.add(0, tenantCost)
 	}
 	l.all.add(1, e.cost)
@@ -33,18 +34,19 @@ func shed(why string, wait time.Duration) error {
 	return rpc.Errorf(rpc.ResourceExhausted, "%s", why).WithExecuted(rpc.ExecutedNo).WithRetryAfter(wait)
 }
 
-// tenant returns the part of the calls that are of the tenant of key: a new one,
+// tenant returns the part of the calls that are of a tenant: a new one,
 // that is not among the tenants yet, if there are none, or nil if a tenant may have
 // all.
-func (l *LRU) tenant(key Key) *part {
+func (l *LRU) tenant(who Tenant) *part {
 	if l.tenants == nil {
 		return nil
 	}
-	if p := l.tenants[key.Tenant()]; p != nil {
+	if p := l.tenants[who]; p != nil {
 		return p
 	}
 	return &part{
 		pair:       ofTenant,
+		tenant:     Tenant{User: strings.Clone(who.User), Client: strings.Clone(who.Client)},
 		maxEntries: max(1, int(l.share*float64(l.entries))),
 		maxBytes:   max(1, int(l.share*float64(l.bytes))),
 	}
@@ -74,7 +76,7 @@ func (l *LRU) remove(e *entry) {
 		p.add(-1, -e.cost)
 	}
 	if e.tenant != nil && e.tenant.entries == 0 {
-		delete(l.tenants, e.key.Tenant())
+		delete(l.tenants, e.tenant.tenant)
 		l.all.add(0, -tenantCost)
 	}
 }
