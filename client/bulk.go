@@ -17,8 +17,8 @@ type bulk struct {
 }
 
 const (
-	bulkFrom  = 6 * time.Millisecond // that calls take on average
-	bulkUntil = 5 * time.Millisecond // more than gathering adds to calls that take no time
+	bulkFrom  = 5 * time.Millisecond // that calls take on average
+	bulkUntil = 4 * time.Millisecond // more than gathering adds to calls that take no time
 	bulkRate  = 8                    // calls in each millisecond
 	bulkFor   = 10 * time.Millisecond
 )

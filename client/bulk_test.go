@@ -13,11 +13,11 @@ func TestBulkEnds(t *testing.T) {
 		inFlight int
 		many     bool
 	}{
-		{5500 * time.Microsecond, 256, false},
+		{4500 * time.Microsecond, 256, false},
 		{7 * time.Millisecond, 256, true},
-		{5500 * time.Microsecond, 256, true},
-		{4 * time.Millisecond, 256, false},
-		{5500 * time.Microsecond, 256, false},
+		{4500 * time.Microsecond, 256, true},
+		{3 * time.Millisecond, 256, false},
+		{4500 * time.Microsecond, 256, false},
 		{7 * time.Millisecond, 256, true},
 		{7 * time.Millisecond, 32, false},
 	} {

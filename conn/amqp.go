@@ -171,7 +171,7 @@ func (s *session) Err() error {
 func (s *session) Gather(until time.Time) {
 	for _, l := range []*link{s.pub, s.sub} {
 		if l.line != nil {
-			l.line.pace.until(until)
+			l.line.reader.pace.until(until)
 		}
 	}
 }

@@ -24,7 +24,6 @@ const frameMax = 131072
 // A line is a network connection that the library and the data plane share.
 type line struct {
 	net.Conn
-	pace pace
 	outbox
 	reader
 }
@@ -39,9 +38,9 @@ type lane struct {
 }
 
 func newLine(c net.Conn) *line {
-	l := &line{Conn: c, pace: pace{start: time.Now()}}
-	l.outbox.init(c, &l.pace)
-	l.reader.init(c, &l.pace, l.bar)
+	l := &line{Conn: c}
+	l.outbox.init(c)
+	l.reader.init(c, l.bar)
 	return l
 }
 

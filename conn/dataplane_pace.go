@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// gathering is how long what is written and read waits for more. It is about the least that a Go program can sleep: the poller that it
+// gathering is how long what comes waits for more. It is about the least that a Go program can sleep: the poller that it
 // sleeps in counts milliseconds.
 const gathering = time.Millisecond
 
-// A pace tells whether what is written and read had better wait for more. A goroutine that is woken, and the system calls, for one
-// message cost as much as for thirty.
+// A pace tells whether what comes had better wait for more. A goroutine that is woken for one message costs as much as one for thirty.
 type pace struct {
 	start time.Time
 	end   atomic.Int64 // after start, by the monotonic clock

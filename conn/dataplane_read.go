@@ -18,7 +18,7 @@ import (
 // a consumer, takes effect in the order of the broker.
 type reader struct {
 	conn   net.Conn
-	pace   *pace
+	pace   pace
 	lanes  lanes
 	closed func(*lane) // told before the library that the broker has closed a channel
 	ready  chan struct{}
@@ -32,8 +32,9 @@ type reader struct {
 	extended  time.Time
 }
 
-func (r *reader) init(c net.Conn, p *pace, closed func(*lane)) {
-	r.conn, r.pace, r.closed, r.ready = c, p, closed, make(chan struct{})
+func (r *reader) init(c net.Conn, closed func(*lane)) {
+	r.conn, r.closed, r.ready = c, closed, make(chan struct{})
+	r.pace.start = time.Now()
 	r.buf = make([]byte, frameMax)
 }
 

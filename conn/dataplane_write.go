@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn/internal/frame"
 )
@@ -28,7 +27,6 @@ const (
 // After an error nothing is written any more: half a frame may be out.
 type outbox struct {
 	conn    net.Conn
-	pace    *pace
 	running sync.WaitGroup // the goroutine that writes
 
 	mu      sync.Mutex // guards what follows
@@ -46,8 +44,8 @@ type outbox struct {
 	opened uint16 // the channel that the library has opened last
 }
 
-func (o *outbox) init(c net.Conn, p *pace) {
-	o.conn, o.pace = c, p
+func (o *outbox) init(c net.Conn) {
+	o.conn = c
 	o.room.L = &o.mu
 	o.failed = func(error) {}
 }
@@ -80,7 +78,7 @@ func (o *outbox) flush() error {
 		return nil
 	}
 	o.writing = true
-	if o.load < crowd && !o.pace.gathers() {
+	if o.load < crowd {
 		if err := o.round(); err != nil {
 			return o.fail()
 		}
@@ -114,11 +112,7 @@ func (o *outbox) pending() bool { return len(o.queued) > 0 || len(o.acks) > 0 }
 func (o *outbox) drain() {
 	defer o.running.Done()
 	for {
-		if o.pace.gathers() {
-			time.Sleep(gathering)
-		} else {
-			runtime.Gosched()
-		}
+		runtime.Gosched()
 		o.mu.Lock()
 		if o.err == nil && o.pending() {
 			o.round()
