@@ -5,28 +5,30 @@ import (
 	"time"
 )
 
-// Calls that were many stay so while they become faster by it, but not when they are fewer.
+// Calls that were many stay so while they become faster by it, but not when they are fewer. The longer they take, the longer is a wait.
 func TestBulkEnds(t *testing.T) {
 	var b bulk
 	for i, step := range []struct {
 		took     time.Duration
 		inFlight int
-		many     bool
+		gather   int // milliseconds
 	}{
-		{4500 * time.Microsecond, 256, false},
-		{7 * time.Millisecond, 256, true},
-		{4500 * time.Microsecond, 256, true},
-		{3 * time.Millisecond, 256, false},
-		{4500 * time.Microsecond, 256, false},
-		{7 * time.Millisecond, 256, true},
-		{7 * time.Millisecond, 32, false},
+		{4500 * time.Microsecond, 256, 0},
+		{7 * time.Millisecond, 256, 1},
+		{4500 * time.Microsecond, 256, 1},
+		{3 * time.Millisecond, 256, 0},
+		{4500 * time.Microsecond, 256, 0},
+		{7 * time.Millisecond, 256, 1},
+		{16 * time.Millisecond, 512, 3},
+		{70 * time.Millisecond, 2048, 4},
+		{7 * time.Millisecond, 32, 0},
 	} {
-		many := false
+		var got time.Duration
 		for range 1000 { // the mean follows
-			many = b.ended(step.took, step.inFlight)
+			got = b.ended(step.took, step.inFlight)
 		}
-		if many != step.many {
-			t.Errorf("step %d: got %v, want %v", i, many, step.many)
+		if want := time.Duration(step.gather) * time.Millisecond; got != want {
+			t.Errorf("step %d: got %v, want %v", i, got, want)
 		}
 	}
 }

@@ -146,15 +146,17 @@ func (c *Client) looked(ctx context.Context, l *link, svc *service, call *call, 
 // attempt makes one attempt, and takes note of what it shows of the service. It also tells when it ended.
 func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call, p *plan, mode wire.Mode) (e event, ended time.Time) {
 	start := time.Now()
-	a := wire.Attempt{Mode: mode, Queue: c.opts.queue, Exchange: svc.queue, Once: p.once, Priority: p.priority, Bulk: c.bulk.on.Load(), Share: true}
+	a := wire.Attempt{Mode: mode, Queue: c.opts.queue, Exchange: svc.queue, Once: p.once, Priority: p.priority, Gather: time.Duration(c.bulk.gather.Load()), Share: true}
 	if deadline, _ := ctx.Deadline(); mode == wire.Queued {
 		a.Patience = c.services.patience(svc, deadline.Sub(start))
 	}
 	e = c.exchange(ctx, l, call, a, start)
 	ended = time.Now()
 	answered := e.kind == replied || e.kind == failed && e.err.Remote
-	if answered && c.bulk.ended(ended.Sub(start), len(c.places)) {
-		l.session.Gather(ended.Add(bulkFor))
+	if answered {
+		if gather := c.bulk.ended(ended.Sub(start), len(c.places)); gather > 0 {
+			l.session.Gather(gather, ended.Add(bulkFor))
+		}
 	}
 	switch {
 	case answered && mode == wire.Direct:

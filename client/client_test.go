@@ -206,11 +206,11 @@ func (s hookedSession) DeleteQueue(ctx context.Context, name string) error {
 	return s.Session.DeleteQueue(ctx, name)
 }
 
-func (s hookedSession) Gather(until time.Time) {
+func (s hookedSession) Gather(wait time.Duration, until time.Time) {
 	if s.h.gather != nil {
 		s.h.gather()
 	}
-	s.Session.Gather(until)
+	s.Session.Gather(wait, until)
 }
 
 func (s hookedSession) Err() error {

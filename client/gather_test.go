@@ -30,7 +30,7 @@ func TestBulk(t *testing.T) {
 				r := newRig(t, func(c conn.Connector) conn.Connector {
 					return &hooked{Connector: c, gather: func() { gathers.Add(1) },
 						publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
-							if requests.Add(1); wire.InBulk(m) {
+							if requests.Add(1); wire.Gather(m) > 0 {
 								inBulk.Add(1)
 							}
 							return p.Publish(m, confirmed)

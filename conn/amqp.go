@@ -168,10 +168,10 @@ func (s *session) Err() error {
 	return s.cause
 }
 
-func (s *session) Gather(until time.Time) {
+func (s *session) Gather(wait time.Duration, until time.Time) {
 	for _, l := range []*link{s.pub, s.sub} {
 		if l.line != nil {
-			l.line.reader.pace.until(until)
+			l.line.reader.pace.set(wait, until)
 		}
 	}
 }

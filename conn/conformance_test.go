@@ -32,7 +32,7 @@ type gathering struct{ conn.Connector }
 func (g gathering) Session(ctx context.Context) (conn.Session, error) {
 	s, err := g.Connector.Session(ctx)
 	if err == nil {
-		s.Gather(time.Now().Add(time.Hour))
+		s.Gather(time.Millisecond, time.Now().Add(time.Hour))
 	}
 	return s, err
 }
@@ -40,7 +40,7 @@ func (g gathering) Session(ctx context.Context) (conn.Session, error) {
 func (g gathering) Dial(ctx context.Context) (conn.Session, error) {
 	s, err := g.Connector.Dial(ctx)
 	if err == nil {
-		s.Gather(time.Now().Add(time.Hour))
+		s.Gather(time.Millisecond, time.Now().Add(time.Hour))
 	}
 	return s, err
 }

@@ -5,19 +5,24 @@ import (
 	"time"
 )
 
-// gathering is how long what comes waits for more. It is about the least that a Go program can sleep: the poller that it
-// sleeps in counts milliseconds.
-const gathering = time.Millisecond
-
-// A pace tells whether what comes had better wait for more. A goroutine that is woken for one message costs as much as one for thirty.
+// A pace tells how long what comes had better wait for more. A goroutine that is woken for one message costs as much as one for thirty.
+//
+// A Go program can hardly sleep for less than a millisecond: the poller that it sleeps in counts these.
 type pace struct {
 	start time.Time
 	end   atomic.Int64 // after start, by the monotonic clock
+	wait  atomic.Int64 // up to then
 }
 
-func (p *pace) until(t time.Time) { p.end.Store(int64(t.Sub(p.start))) }
+func (p *pace) set(wait time.Duration, until time.Time) {
+	p.wait.Store(int64(wait))
+	p.end.Store(int64(until.Sub(p.start)))
+}
 
-func (p *pace) gathers() bool {
-	end := p.end.Load()
-	return end > 0 && int64(time.Since(p.start)) < end
+// gathering is how long to wait now.
+func (p *pace) gathering() time.Duration {
+	if end := p.end.Load(); end <= 0 || int64(time.Since(p.start)) >= end {
+		return 0
+	}
+	return time.Duration(p.wait.Load())
 }

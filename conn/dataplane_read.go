@@ -130,8 +130,8 @@ func (r *reader) fill(n int) error {
 		r.first = 0
 	}
 	for r.last-r.first < n {
-		if r.first == r.last && r.pace.gathers() {
-			time.Sleep(gathering)
+		if r.first == r.last {
+			time.Sleep(r.pace.gathering())
 		}
 		got, err := r.conn.Read(r.buf[r.last:])
 		r.last += got

@@ -51,10 +51,10 @@ type Session interface {
 	// the session ends. A memory or disk alarm of the broker blocks publishing; consuming and acknowledging go on.
 	Blocked() <-chan struct{}
 
-	// Gather has what comes wait a millisecond or two for more, until a time that each call sets anew: to be woken for much at once takes
-	// less of the processor than piece by piece. It is for those with so many messages under way that each of them waits for longer
-	// anyway; all users of the session wait. A session may know nothing of it.
-	Gather(until time.Time)
+	// Gather has what comes wait so long for more, until a time that each call sets anew: to be woken for much at once takes less of the
+	// processor than piece by piece. It is for those with so many messages under way that each of them waits for longer anyway; all
+	// users of the session wait. A session may know nothing of it.
+	Gather(wait time.Duration, until time.Time)
 
 	// Done is closed when the session is over.
 	Done() <-chan struct{}

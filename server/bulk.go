@@ -14,9 +14,11 @@ type bulk struct {
 	session conn.Session
 	idle    func() bool
 
-	mu    sync.Mutex // guards what follows
-	inRow int        // requests, without one that is in a hurry
-	last  time.Time
+	mu     sync.Mutex // guards what follows
+	inRow  int        // requests, without one that is in a hurry
+	last   time.Time
+	gather time.Duration // the shortest wait of any of the last ones, bulkFrom or more
+	next   time.Duration // of those after them
 }
 
 const (
@@ -28,19 +30,24 @@ const (
 func (b *bulk) arrived(d *conn.Delivery, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	on := b.inRow >= bulkFrom
+	gather := wire.Gather(&d.Message)
 	switch {
-	case !wire.InBulk(&d.Message):
-		if b.inRow = 0; on {
-			b.session.Gather(time.Time{})
+	case gather == 0:
+		if b.inRow > bulkFrom {
+			b.session.Gather(0, time.Time{})
 		}
+		b.inRow = 0
 		return
 	case now.Sub(b.last) > bulkFor:
 		b.inRow = 0
 	}
+	if b.inRow%bulkFrom == 0 {
+		b.gather, b.next = b.next, gather
+	}
+	b.next = min(b.next, gather)
 	b.inRow++
 	b.last = now
-	if b.inRow >= bulkFrom && b.idle() {
-		b.session.Gather(now.Add(bulkFor))
+	if b.inRow > bulkFrom && b.idle() {
+		b.session.Gather(b.gather, now.Add(bulkFor))
 	}
 }

@@ -21,7 +21,6 @@ func sometimesLong(_ context.Context, n int) (int, error) {
 
 // The server does more at once while all callers have it so, and it is not short of workers.
 func TestBulk(t *testing.T) {
-	bulk := func(m *conn.Message) { m.Headers["rpc-bulk"] = true }
 	for _, c := range []struct {
 		name        string
 		runs        int           // handlers that take long, all the time
@@ -40,11 +39,13 @@ func TestBulk(t *testing.T) {
 				var mu sync.Mutex // guards what follows
 				var gathers int
 				var last time.Time
-				h := &hooked{Connector: r.conn, gather: func(until time.Time) {
+				waits := make(map[time.Duration]bool)
+				h := &hooked{Connector: r.conn, gather: func(wait time.Duration, until time.Time) {
 					mu.Lock()
 					defer mu.Unlock()
 					gathers++
 					last = until
+					waits[wait] = true
 				}}
 				r.start(h, sometimesLong, server.WithWorkers(64))
 				for range c.runs {
@@ -54,7 +55,7 @@ func TestBulk(t *testing.T) {
 				for i := range 200 {
 					m := r.request("1")
 					if (i+1)%c.single != 0 {
-						bulk(m)
+						m.Headers["rpc-gather-ms"] = int64(3 - i/50%2) // some of it may wait for less
 					}
 					if _, err := r.ask(m); err != nil {
 						t.Fatal(err)
@@ -65,6 +66,9 @@ func TestBulk(t *testing.T) {
 				defer mu.Unlock()
 				if on := last.After(time.Now()); c.gathers != (gathers > 0) || on != c.on {
 					t.Errorf("gathered %d times, now %v, want %v, %v", gathers, on, c.gathers, c.on)
+				}
+				if c.on && (len(waits) != 1 || !waits[2*time.Millisecond]) {
+					t.Errorf("waits %v, want as long as the most hurried caller does", waits)
 				}
 			})
 		})

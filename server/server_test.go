@@ -275,7 +275,7 @@ type hooked struct {
 	declare func() error // fails DeclareQueue
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	dial    func(conn.Session) // after each Dial
-	gather  func(until time.Time)
+	gather  func(wait time.Duration, until time.Time)
 
 	mu         sync.Mutex // guards publishers
 	publishers int
@@ -324,11 +324,11 @@ func (s hookedSession) DeclareQueue(ctx context.Context, q conn.Queue) (conn.Que
 	return s.Session.DeclareQueue(ctx, q)
 }
 
-func (s hookedSession) Gather(until time.Time) {
+func (s hookedSession) Gather(wait time.Duration, until time.Time) {
 	if s.h.gather != nil {
-		s.h.gather(until)
+		s.h.gather(wait, until)
 	}
-	s.Session.Gather(until)
+	s.Session.Gather(wait, until)
 }
 
 func (p hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {

@@ -197,7 +197,7 @@ func (s *session) DeleteQueue(ctx context.Context, name string) error {
 	})
 }
 
-func (s *session) Gather(time.Time) {}
+func (s *session) Gather(time.Duration, time.Time) {}
 
 func (s *session) Blocked() <-chan struct{} {
 	s.b.mu.Lock()

@@ -65,9 +65,9 @@ type gatheringSession struct{ conn.Session }
 func (g gathering) Session(ctx context.Context) (conn.Session, error) {
 	s, err := g.Connector.Session(ctx)
 	if err == nil {
-		s.Gather(time.Now().Add(time.Hour))
+		s.Gather(2*time.Millisecond, time.Now().Add(time.Hour))
 	}
 	return gatheringSession{s}, err
 }
 
-func (gatheringSession) Gather(time.Time) {}
+func (gatheringSession) Gather(time.Duration, time.Time) {}

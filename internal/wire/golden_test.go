@@ -45,8 +45,8 @@ func TestGolden(t *testing.T) {
 	once.Once, once.Priority = true, 3
 	first, firstCall := *request(), call()
 	first.Attempt, first.Header, firstCall.Attempt = 1, nil, 1
-	bulk := attempt(wire.Direct)
-	bulk.Bulk = true
+	many := attempt(wire.Direct)
+	many.Gather = 2 * time.Millisecond
 	durable := call()
 	durable.Persistent = true
 	failure := &rpc.Error{
@@ -73,7 +73,7 @@ func TestGolden(t *testing.T) {
 		{"answer-stats", answerOf(t, &stats)},
 		{"request", wire.EncodeRequest(&first, attempt(wire.Direct))},
 		{"request-direct", wire.EncodeRequest(request(), attempt(wire.Direct))},
-		{"request-bulk", wire.EncodeRequest(&first, bulk)},
+		{"request-gather", wire.EncodeRequest(&first, many)},
 		{"request-queued", wire.EncodeRequest(request(), attempt(wire.Queued))},
 		{"request-durable", wire.EncodeRequest(request(), attempt(wire.Durable))},
 		{"request-at-most-once", wire.EncodeRequest(request(), once)},

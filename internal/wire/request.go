@@ -36,8 +36,8 @@ type Attempt struct {
 	Patience time.Duration // Queued: time that it may wait in the queue; 0 for the timeout
 	Once     bool          // it must not be executed again if it is delivered again
 	Priority uint8
-	Bulk     bool // it is one of so many that the answer may wait for others
-	Share    bool // headers with other requests: nobody changes those of this one
+	Gather   time.Duration // it is one of so many that the answer may wait for others, so long at each step, up to [MaxGather]; 0: it is not
+	Share    bool          // headers with other requests: nobody changes those of this one
 }
 
 // EncodeRequest makes the message of an attempt. The request has been checked with [CheckRequest].
@@ -83,11 +83,11 @@ func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	again := r.Attempt > 1 || a.Mode == Plain // there an answer that names none may be to any
 	least := a.Share && !again && !a.Once && len(r.Header) == 0
 	last := &usual
-	if a.Bulk {
+	if a.Gather > 0 {
 		last = &usualBulk
 	}
 	if least {
-		if h := last.Load(); h != nil && (*h)[headerTimeout] == timeout {
+		if h := last.Load(); h != nil && (*h)[headerTimeout] == timeout && (a.Gather == 0 || (*h)[headerGather] == a.Gather.Milliseconds()) {
 			return *h
 		}
 	}
@@ -103,8 +103,8 @@ func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	if a.Once {
 		headers[headerOnce] = true
 	}
-	if a.Bulk {
-		headers[headerBulk] = true
+	if a.Gather > 0 {
+		headers[headerGather] = a.Gather.Milliseconds()
 	}
 	if least {
 		last.Store(&headers)
@@ -112,10 +112,16 @@ func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	return headers
 }
 
-// InBulk reports whether the caller of a request has so many under way that the answer may wait for others.
-func InBulk(m *conn.Message) bool {
-	bulk, _ := m.Headers[headerBulk].(bool)
-	return bulk
+// MaxGather is the longest that answers wait for each other: with longer waits fewer calls are made.
+const MaxGather = 4 * time.Millisecond
+
+// Gather is how long the answer to a request may wait for others, at each step. It is 0 unless its caller has many under way.
+func Gather(m *conn.Message) time.Duration {
+	ms, _ := integer(m.Headers[headerGather])
+	if ms < 1 || ms > MaxGather.Milliseconds() {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // A Bounce is a request that came back to its caller as a dead letter.

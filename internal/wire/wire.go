@@ -20,7 +20,7 @@ const (
 	headerTimeout    = "rpc-timeout-ms"
 	headerAttempt    = "rpc-attempt"
 	headerOnce       = "rpc-at-most-once"
-	headerBulk       = "rpc-bulk"
+	headerGather     = "rpc-gather-ms"
 	headerCode       = "rpc-code"
 	headerMessage    = "rpc-message"
 	headerDetails    = "rpc-details"
