@@ -42,7 +42,7 @@ func BenchmarkBreaker(b *testing.B) {
 	svc := &service{breaker: newBreaker("math", nil)}
 	b.ReportAllocs()
 	for b.Loop() {
-		permit, err := c.allow(b.Context(), svc, nil, &callOptions{})
+		permit, err := c.allow(b.Context(), svc, nil, &manner{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -99,9 +99,9 @@ func (p permit) done(err error) {
 }
 
 // allow asks the breaker, unless the call is to wait for servers.
-func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, o *callOptions) (permit, error) {
+func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, m *manner) (permit, error) {
 	b := svc.breaker
-	if b == nil || o.wait || o.durable {
+	if b == nil || m.wait || m.durable {
 		return permit{}, nil
 	}
 	report, err := b.two.Allow()
@@ -112,10 +112,10 @@ func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, o *cal
 	if !b.half.Load() {
 		return p, nil
 	}
-	if err := c.probe(ctx, svc, r, o.durable, p); err != nil {
+	if err := c.probe(ctx, svc, r, m.durable, p); err != nil {
 		return permit{}, err
 	}
-	return c.allow(ctx, svc, r, o)
+	return c.allow(ctx, svc, r, m)
 }
 
 // probe finds out whether the service can be reached, without a call and without waiting for a connection. It tells the

@@ -36,7 +36,7 @@ func (c *Client) prepare(ctx context.Context, r *rpc.Request) *call {
 	call := newCall(ctx, r)
 	o := c.callOptions(ctx)
 	o.once = o.once || r.AtMostOnce
-	call.plan = plan{callOptions: o, plain: c.opts.queue != ""}
+	call.plan = plan{manner: o.manner, plain: c.opts.queue != ""}
 	req := &call.req
 	req.ID, req.Client, req.User, req.Attempt = o.id, c.opts.name, c.opts.user, 0
 	if req.ID == "" {
@@ -64,7 +64,7 @@ func (c *Client) admit(ctx context.Context, call *call) (*rpc.Reply, error) {
 	}
 	svc := c.service(call.req.Service)
 	p.queue, p.budget, p.back = svc.queue, svc.spend, svc.back
-	permit, err := c.allow(ctx, svc, &call.req, &p.callOptions)
+	permit, err := c.allow(ctx, svc, &call.req, &p.manner)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (c *Client) place(ctx context.Context, svc *service, call *call) (*rpc.Repl
 	if !c.pending.add(call) {
 		return nil, local(rpc.AlreadyExists, rpc.ExecutedUnknown, errors.New("a call with this ID is in flight"))
 	}
-	defer c.pending.remove(call, call.plan.id != "")
+	defer c.pending.remove(call, call.plan.named)
 	svc.budget.earn()
 	return c.carryOut(ctx, svc, call, &call.plan)
 }

@@ -64,7 +64,7 @@ type Client struct {
 // New makes a client that uses the sessions of c. It does no I/O: the first call does.
 func New(c conn.Connector, opts ...Option) (*Client, error) {
 	o := options{
-		call:     callOptions{timeout: 10 * time.Second, retry: true},
+		call:     callOptions{timeout: 10 * time.Second, manner: manner{retry: true}},
 		name:     uuid.NewString(),
 		inFlight: 10_000,
 		maxBody:  wire.DefaultLimits.Body,
@@ -140,8 +140,12 @@ func Call[Req, Res any](ctx context.Context, c *Client, m rpc.Method[Req, Res], 
 	}
 	own := c.begin(With(With(ctx, defaults(m)...), opts...))
 	defer c.end(own)
-	own.request = rpc.Request{Service: m.Service, Method: m.Name, ContentType: contentType, Body: body}
-	reply, err := c.do(own, &own.request)
+	r := &own.call.req
+	if len(c.opts.interceptors) > 0 { // they may keep it, or make several calls of it
+		r = new(rpc.Request)
+	}
+	*r = rpc.Request{Service: m.Service, Method: m.Name, ContentType: contentType, Body: body}
+	reply, err := c.do(own, r)
 	if err != nil {
 		return none, err
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/internal/deadline"
-	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // A callContext is what interceptors and hooks see as the context of a call: that of the caller, which ends at the deadline of
@@ -14,10 +13,8 @@ import (
 type callContext struct {
 	deadline.Context
 	waiting atomic.Int32 // calls: one, unless an interceptor makes more of it
-
-	request rpc.Request // of [Call], as it is given to interceptors
+	taken   atomic.Bool  // call is, for good
 	call    call
-	taken   atomic.Bool // call is, for good
 }
 
 // withTimeout returns a context of a call that may take so long, or until the deadline of the caller if that is earlier.

@@ -92,15 +92,21 @@ type CallOption func(*callOptions)
 func (f CallOption) apply(o *options) { f(&o.call) }
 
 type callOptions struct {
-	timeout  time.Duration
+	timeout time.Duration
+	id      string
+	header  rpc.Header
+	manner
+}
+
+// A manner is what a call needs of its options until its end.
+type manner struct {
 	wait     bool // for a server
 	failFast bool
 	once     bool
 	durable  bool
 	retry    bool
 	priority uint8
-	id       string
-	header   rpc.Header
+	named    bool // by the caller, who may make it again
 }
 
 func (o *callOptions) validate() error {
@@ -139,7 +145,7 @@ func WithoutRetry() CallOption { return func(o *callOptions) { o.retry = false }
 
 // WithCallID sets the ID under which servers deduplicate, 1 to 255 bytes, for a caller that makes the same call again
 // after its own restart; see [WithName]. Default: random.
-func WithCallID(id string) CallOption { return func(o *callOptions) { o.id = id } }
+func WithCallID(id string) CallOption { return func(o *callOptions) { o.id, o.named = id, id != "" } }
 
 // WithPriority sets the priority in the service's queue, 0 to 255, where that has priorities. Default 0.
 func WithPriority(p uint8) CallOption { return func(o *callOptions) { o.priority = p } }

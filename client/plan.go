@@ -83,7 +83,7 @@ func (e event) heard() bool {
 
 // A plan is how a call goes on. It says how far the call has come.
 type plan struct {
-	callOptions
+	manner
 	queue  string      // where the requests to the service are
 	budget func() bool // takes one retry out of the budget, if there is one
 	back   func() bool // whether servers that are gone now are expected back

@@ -24,7 +24,7 @@ func TestPlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var w world
 		p := &plan{
-			callOptions: callOptions{
+			manner: manner{
 				wait:     rapid.Bool().Draw(t, "wait"),
 				failFast: rapid.Bool().Draw(t, "fail fast"),
 				once:     rapid.Bool().Draw(t, "once"),
