@@ -2,60 +2,77 @@ package server
 
 import "sync"
 
-// An intake is where requests and workers wait for each other: one of the two always does. The prefetch bounds the requests.
+// An intake is where requests wait for workers, and workers for requests. The prefetch bounds the requests.
+//
+// One worker at a time is on its way to a request, and wakes the next one if there is more to do. So of many short requests that come
+// together, a worker that is awake takes one after the other, while long ones get all the workers that there are.
 type intake struct {
-	mu     sync.Mutex // guards what follows
-	queue  []*job     // that wait for a worker
-	idle   []worker   // that wait for a request
-	closed bool
+	mu          sync.Mutex // guards what follows
+	first, last *job       // of the requests that wait, each with the next; nil without any
+	idle        []worker
+	woken       bool // a worker is on its way
+	closed      bool
 }
 
-// A worker takes one request after the other. It is a channel, buffered 1, for the request that ends its wait.
-type worker chan *job
+// A worker takes one request after the other. It is a channel, buffered 1, for the token that ends its wait.
+type worker chan struct{}
 
-// put hands a request to a worker, the one that has had one last: its stack is warm. It never waits. It is false if there are no
-// workers any more.
+// put hands a request over. It never waits. It is false if there are no workers any more.
 func (i *intake) put(j *job) bool {
 	i.mu.Lock()
-	if last := len(i.idle) - 1; last >= 0 {
-		w := i.idle[last]
-		i.idle = i.idle[:last]
-		i.mu.Unlock()
-		w <- j
-		return true
-	}
 	defer i.mu.Unlock()
-	if !i.closed {
-		i.queue = append(i.queue, j)
+	if i.closed {
+		return false
 	}
-	return !i.closed
+	if i.first == nil {
+		i.first = j
+	} else {
+		i.last.next = j
+	}
+	i.last = j
+	i.wake()
+	return true
+}
+
+// wake sends for a worker if there is something to do: the one that has had a request last, since its stack is warm. It is called with
+// the mutex locked.
+func (i *intake) wake() {
+	latest := len(i.idle) - 1
+	if i.woken || i.first == nil || latest < 0 {
+		return
+	}
+	i.woken = true
+	i.idle[latest] <- struct{}{}
+	i.idle = i.idle[:latest]
 }
 
 // take waits for a request for w. It returns nil if there are no more.
 func (i *intake) take(w worker) *job {
 	i.mu.Lock()
-	if len(i.queue) > 0 {
-		defer i.mu.Unlock()
-		j := i.queue[0]
-		i.queue[0] = nil
-		i.queue = i.queue[1:]
-		return j
-	}
-	if i.closed {
+	defer i.mu.Unlock()
+	for i.first == nil {
+		if i.closed {
+			return nil
+		}
+		i.idle = append(i.idle, w)
 		i.mu.Unlock()
-		return nil
+		<-w
+		i.mu.Lock()
+		i.woken = false
 	}
-	i.idle = append(i.idle, w)
-	i.mu.Unlock()
-	return <-w
+	j := i.first
+	i.first, j.next = j.next, nil
+	i.wake()
+	return j
 }
 
 // empty returns the requests that wait, which do not any more.
-func (i *intake) empty() []*job {
+func (i *intake) empty() (left []*job) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	left := i.queue
-	i.queue = nil
+	for ; i.first != nil; i.first = i.first.next {
+		left = append(left, i.first)
+	}
 	return left
 }
 
@@ -64,7 +81,7 @@ func (i *intake) close() []*job {
 	i.mu.Lock()
 	i.closed = true
 	for _, w := range i.idle {
-		w <- nil
+		w <- struct{}{}
 	}
 	i.idle = nil
 	i.mu.Unlock()

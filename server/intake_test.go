@@ -2,8 +2,10 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestIntake(t *testing.T) {
@@ -39,6 +41,46 @@ func TestIntake(t *testing.T) {
 			t.Error("it goes on after its end")
 		}
 	})
+}
+
+// Each worker gets a request while there are any, however long those take.
+func TestIntakeWakesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const all = 8
+		in := new(intake)
+		var workers sync.WaitGroup
+		var taken atomic.Int64
+		for range all {
+			workers.Go(func() {
+				w := make(worker, 1)
+				for in.take(w) != nil {
+					taken.Add(1)
+					time.Sleep(time.Hour)
+				}
+			})
+		}
+		synctest.Wait()
+		for range 2 * all {
+			in.put(new(job))
+		}
+		synctest.Wait()
+		if n := taken.Load(); n != all {
+			t.Errorf("%d requests were taken, want one by each of %d workers", n, all)
+		}
+		in.close()
+		workers.Wait()
+	})
+}
+
+// A worker that is on its way is not joined by others before it knows that there is more to do.
+func TestIntakeWakesOneAtATime(t *testing.T) {
+	in := &intake{idle: []worker{make(worker, 1), make(worker, 1)}}
+	first, last := in.idle[0], in.idle[1]
+	in.put(new(job))
+	in.put(new(job))
+	if len(first) != 0 || len(last) != 1 {
+		t.Errorf("%d and %d workers were woken, want the last one", len(first), len(last))
+	}
 }
 
 // What waits at the end is returned, not taken.

@@ -29,6 +29,7 @@ type job struct {
 	delivery *conn.Delivery
 	source   *wire.Source
 	received time.Time
+	next     *job            // in the intake
 	keep     bool            // it could not be parked: the broker is to keep it
 	stop     <-chan struct{} // closed when handlers are to stop
 	waited   time.Duration   // for a worker
