@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,18 +81,19 @@ func (d *direct) try(ctx context.Context, m *conn.Message) error {
 	if err != nil {
 		return err
 	}
+	address := strings.Clone(m.Key) // and not the request that it is a part of
 	verdict := make(chan struct{}, 1)
 	if err := pub.Publish(m, func(bool) { verdict <- struct{}{} }); err != nil {
 		return err
 	}
 	select {
 	case <-verdict:
-		d.tried.Add(m.Key, true)
+		d.tried.Add(address, true)
 		return nil
 	case <-session.Done():
 		var refused *conn.Error // by the broker; a session may end in other ways
 		if errors.As(session.Err(), &refused) && refused.Code == internalError {
-			d.tried.Add(m.Key, false)
+			d.tried.Add(address, false)
 		}
 		return errMadeUp
 	case <-ctx.Done():

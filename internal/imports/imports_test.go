@@ -15,12 +15,13 @@ const module = "github.com/rabbitrpc/rabbitrpc/"
 
 // allowed says what of this module each package may import. A package that is not named may import nothing of it.
 var allowed = map[string][]string{
-	"rpc":                       nil,
+	"rpc":                       {"internal/contextkey"},
 	"conn":                      {"conn/internal/frame"},
 	"conn/internal/frame":       nil,
 	"conn/conntest":             {"conn"},
 	"conn/conntest/conformance": {"conn"},
 	"internal/wire":             {"rpc", "conn"},
+	"internal/contextkey":       nil,
 	"internal/deadline":         nil,
 	"internal/failpoint":        nil,
 	"idempotency":               {"rpc", "internal/failpoint"},
@@ -28,7 +29,7 @@ var allowed = map[string][]string{
 	"idempotency/postgres":      {"rpc", "internal/failpoint", "idempotency"},
 	"idempotency/storetest":     {"rpc", "idempotency", "internal/failpoint"},
 	"client":                    {"rpc", "conn", "internal/deadline", "internal/wire"},
-	"server":                    {"rpc", "conn", "internal/deadline", "internal/wire", "internal/failpoint", "idempotency"},
+	"server":                    {"rpc", "conn", "internal/contextkey", "internal/deadline", "internal/wire", "internal/failpoint", "idempotency"},
 	"telemetry/metrics":         {"rpc", "conn", "client", "server", "idempotency", "internal/wire", "telemetry/internal/table"},
 	"telemetry/tracing":         {"rpc", "client", "internal/wire", "telemetry/internal/table"},
 	"telemetry/internal/table":  nil,
