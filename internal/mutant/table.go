@@ -148,10 +148,8 @@ var simulated = []Mutant{
 	{
 		Name: "ack-before-reply", Guard: "a request is acknowledged after its reply", Breaks: "I9",
 		Edits: []Edit{
-			{"server/reply.go", `	j.ctx, j.deadline = ctx, deadline
-`, `	j.ctx, j.deadline = ctx, deadline
-	s.ack(ctx, j)
-`},
+			{"server/reply.go", `	if m, err := s.send(j, m, j.unconfirmed.publish)`, `	s.ack(j)
+	if m, err := s.send(j, m, j.unconfirmed.publish)`},
 		},
 	},
 	{
@@ -178,7 +176,7 @@ var simulated = []Mutant{
 	{
 		Name: "expired-work", Guard: "work whose time is over is not started", Breaks: "I8",
 		Edits: []Edit{
-			{"server/answer.go", "\tcase !time.Now().Before(deadline):", "\tcase false:"},
+			{"server/answer.go", "\tcase !time.Now().Before(j.deadline):", "\tcase false:"},
 		},
 	},
 	{
@@ -234,7 +232,7 @@ var simulated = []Mutant{
 	{
 		Name: "duplicates-wait", Guard: "a duplicate waits while the call runs, here or elsewhere", Breaks: "I5",
 		Edits: []Edit{
-			{"idempotency/interceptor.go", "\tfor left := o.flights.enter(f); left != nil; left = o.flights.enter(f) {", "\tfor left := (<-chan struct{})(nil); left != nil; {"},
+			{"idempotency/interceptor.go", "\tfor left := o.flights.enter(hash); left != nil; left = o.flights.enter(hash) {", "\tfor left := (<-chan struct{})(nil); left != nil; {"},
 			{"idempotency/interceptor.go", `		if begun.State == InFlight {
 `, `		if begun.State == InFlight {
 			return o.next(ctx, req)

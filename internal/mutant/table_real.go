@@ -5,11 +5,13 @@ var unsimulated = []Mutant{
 	{
 		Name: "amqp-ack-before-reply", Guard: "a request is acknowledged after its reply, with RabbitMQ", Breaks: "I21", Real: true,
 		Edits: []Edit{
-			{"server/reply.go", `	j.ctx, j.deadline = ctx, deadline
-`, `	j.ctx, j.deadline = ctx, deadline
-	s.ack(ctx, j)
-	time.Sleep(50 * time.Millisecond)
+			{"server/reply.go", `	"errors"
+`, `	"errors"
+	"time"
 `},
+			{"server/reply.go", `	if m, err := s.send(j, m, j.unconfirmed.publish)`, `	s.ack(j)
+	time.Sleep(50 * time.Millisecond)
+	if m, err := s.send(j, m, j.unconfirmed.publish)`},
 		},
 	},
 	{
@@ -63,11 +65,16 @@ var unsimulated = []Mutant{
 	{
 		Name: "amqp-session-bound-acks", Guard: "an acknowledgement belongs to its session, with RabbitMQ", Breaks: "I19 I21", Real: true,
 		Edits: []Edit{
+			{"server/reply.go", `	"errors"
+`, `	"errors"
+	"time"
+`},
 			{"server/reply.go", `err != nil && resendable(j.session, m) {
-		s.sendLater(ctx, j.session, m, deadline)
+		s.sendLater(j, m)
 `, `err != nil && j.session.Err() != nil {
-		s.sendLater(ctx, j.session, m, time.Now().Add(10*time.Second))
-		s.ack(ctx, j)
+		j.deadline = time.Now().Add(10 * time.Second)
+		s.sendLater(j, m)
+		s.ack(j)
 `},
 			{"conn/amqp_consume.go", `const consumerTag = "rabbitrpc" // tags are per channel
 `, `const consumerTag = "rabbitrpc" // tags are per channel
