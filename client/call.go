@@ -43,8 +43,9 @@ func (c *Client) prepare(ctx context.Context, r *rpc.Request) *call {
 		req.ID = c.ids.next()
 	}
 	if len(o.header) > 0 {
-		req.Header = make(rpc.Header, len(r.Header)+len(o.header))
-		for _, h := range []rpc.Header{r.Header, o.header} {
+		given := r.Header
+		req.Header = make(rpc.Header, len(given)+len(o.header))
+		for _, h := range []rpc.Header{given, o.header} {
 			for name, value := range h {
 				req.Header[name] = value
 			}

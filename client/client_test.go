@@ -145,11 +145,11 @@ type hooked struct {
 	before  func(ctx context.Context) // each Session
 	after   func()                    // each Session
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
-	consume func() error      // fails each Consume
-	inspect func()            // before each InspectQueue
-	lookErr error             // of each InspectQueue
-	remove  func()            // before each DeleteQueue
-	gather  func()            // each Gather
+	consume func() error // fails each Consume
+	inspect func()       // before each InspectQueue
+	lookErr error        // of each InspectQueue
+	remove  func()       // before each DeleteQueue
+	gather  func(wait time.Duration)
 	err     func(error) error // in place of that of the session, which means that the last message was refused
 }
 
@@ -208,7 +208,7 @@ func (s hookedSession) DeleteQueue(ctx context.Context, name string) error {
 
 func (s hookedSession) Gather(wait time.Duration, until time.Time) {
 	if s.h.gather != nil {
-		s.h.gather()
+		s.h.gather(wait)
 	}
 	s.Session.Gather(wait, until)
 }
@@ -359,6 +359,24 @@ func TestTimeoutCoversInterceptors(t *testing.T) {
 		check(t, err, rpc.DeadlineExceeded, rpc.ExecutedNo) // of the third try, which came too late to be sent
 		took(t, start, 3*time.Second)
 	}, client.WithTimeout(3*time.Second), client.WithInterceptors(insist))
+}
+
+// What an interceptor is given stays as it is, whatever becomes of the call.
+func TestInterceptorsHaveTheirOwnRequest(t *testing.T) {
+	var given *rpc.Request
+	keep := func(next rpc.Handler) rpc.Handler {
+		return func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
+			given = r
+			return next(ctx, r)
+		}
+	}
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), slow(0))
+		r.mustCall(21)
+		if given.ID != "" || given.Attempt != 0 || given.Client != "" {
+			t.Errorf("got %+v, which belongs to the call", given)
+		}
+	}, client.WithInterceptors(keep))
 }
 
 // An interceptor may return before the calls do that it has made of one: they end with it.

@@ -28,7 +28,11 @@ func TestBulk(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var requests, inBulk, gathers atomic.Int64
 				r := newRig(t, func(c conn.Connector) conn.Connector {
-					return &hooked{Connector: c, gather: func() { gathers.Add(1) },
+					return &hooked{Connector: c, gather: func(wait time.Duration) {
+						if gathers.Add(1); wait != 2*time.Millisecond {
+							t.Errorf("waits %v, want a fifth of what a call takes", wait)
+						}
+					},
 						publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
 							if requests.Add(1); wire.Gather(m) > 0 {
 								inBulk.Add(1)

@@ -76,7 +76,9 @@ type busy struct {
 func (p *publisher) over(channel int, err *amqp.Error) {
 	if err.Server && err.Recover {
 		p.mu.Lock()
-		p.refused = p.out[channel].last
+		if last := p.out[channel].last; last != nil {
+			remember(&p.refused, last) // a copy: the channel may be tried again
+		}
 		p.mu.Unlock()
 	}
 	p.s.die(fromLibrary(err))
@@ -94,7 +96,7 @@ func (p *publisher) begin(channel int, m *Message) {
 	defer p.mu.Unlock()
 	b := &p.out[channel]
 	b.now++
-	if b.last = m; b.now > 1 {
+	if remember(&b.last, m); b.now > 1 {
 		b.last = nil
 	}
 }

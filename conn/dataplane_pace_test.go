@@ -38,6 +38,11 @@ func TestGather(t *testing.T) {
 			}
 			l.reader.first = l.reader.last
 			time.Sleep(10 * time.Millisecond)
+			start = time.Now()
+			if l.reader.fill(1); time.Since(start) != 0 {
+				t.Errorf("%s: a read still waits after the end", step.name)
+			}
+			l.reader.first = l.reader.last
 		}
 	})
 }

@@ -19,7 +19,7 @@ type dataPublisher struct {
 	confirms       confirms
 	fence          fence
 
-	lastPlain, lastConfirm, refused *Message // guarded by outbox.mu
+	lastPlain, lastConfirm, refused *Message // without their bodies; guarded by outbox.mu
 }
 
 func (s *session) openDataPublisher(ctx context.Context, onReturn func(*Return)) (Publisher, error) {
@@ -86,9 +86,9 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 		return p.s.closedErr("publish")
 	}
 	if c == p.plain {
-		p.lastPlain = m
+		remember(&p.lastPlain, m)
 	} else {
-		p.lastConfirm = m
+		remember(&p.lastConfirm, m)
 	}
 	publish := toFrame(m)
 	out.queued = frame.AppendPublish(out.queued, c.id, &publish, p.s.pub.conn.Config.FrameSize)
@@ -103,6 +103,15 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 		return fmt.Errorf("publish: %w", err)
 	}
 	return nil
+}
+
+// remember keeps a copy of m without its body, which may be large, and nothing of what m may be a part of.
+func remember(last **Message, m *Message) {
+	if *last == nil {
+		*last = new(Message)
+	}
+	**last = *m
+	(*last).Body = nil
 }
 
 // over ends the session with a channel.

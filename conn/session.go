@@ -77,7 +77,7 @@ type Publisher interface {
 	// without a confirmation, it may or may not have m.
 	Publish(m *Message, confirmed func(ok bool)) error
 
-	// Refused returns a message that the broker has not taken for certain: the last one of this publisher on the channel that
+	// Refused returns a message, without its body, that the broker has not taken for certain: the last one of this publisher on the channel that
 	// the broker has closed, and so the session, since it would not take a message there. Those before may have been taken, and so
 	// may what was published on another channel, after it too: messages with a confirmation have one of their own. It is nil if
 	// the session lives, if it has ended otherwise, and if the last one is not known.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type LRU struct {
 	running map[uint64]*entry // by fence
 	all     part
 	tenants map[Tenant]*part // nil if a tenant may have all
+	names   rpc.Reply        // content type and server of the last reply: most have the same
 	fence   uint64
 	stats   Stats
 }
@@ -170,11 +172,23 @@ func (l *LRU) Complete(_ context.Context, token Token, record *Record) error {
 	defer l.mu.Unlock()
 	now := time.Since(l.start)
 	e.outcome = own
+	if record.Reply != nil {
+		share(&l.names.ContentType, &e.reply.ContentType)
+		share(&l.names.Server, &e.reply.Server)
+	}
 	l.grow(e, size)
 	l.use(e, now)
 	l.makeRoom(e.tenant, 0, 0, now)
 	l.makeRoom(&l.all, 0, 0, now)
 	return nil
+}
+
+// share makes s the last one if it is equal, and else a new last one: a name may be a part of the message that it came with.
+func share(last, s *string) {
+	if *s != *last {
+		*last = strings.Clone(*s)
+	}
+	*s = *last
 }
 
 // Abandon implements [Store].

@@ -29,7 +29,8 @@ func TestLRUMemory(t *testing.T) {
 		if err != nil || begun.State != idempotency.New {
 			t.Fatalf("Begin of call %d = state %d, %v, want it new", n, begun.State, err)
 		}
-		record := &idempotency.Record{Reply: &rpc.Reply{ContentType: "application/json", Body: make([]byte, 16), Server: "math-1"}}
+		names := "application/json math-1" + strings.Repeat(" ", 1000) // that are parts of something else
+		record := &idempotency.Record{Reply: &rpc.Reply{ContentType: names[:16], Body: make([]byte, 16), Server: names[17:23]}}
 		if err := l.Complete(t.Context(), begun.Token, record); err != nil {
 			t.Fatal(err)
 		}

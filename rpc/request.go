@@ -39,7 +39,7 @@ type Request struct {
 	Redelivered bool
 }
 
-// WithRequest returns a context that carries r. Servers give it to handlers.
+// WithRequest returns a context that carries r, as that of a handler does.
 func WithRequest(ctx context.Context, r *Request) context.Context {
 	return context.WithValue(ctx, contextkey.Request{}, r)
 }

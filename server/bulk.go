@@ -17,8 +17,8 @@ type bulk struct {
 	mu     sync.Mutex // guards what follows
 	inRow  int        // requests, without one that is in a hurry
 	last   time.Time
-	gather time.Duration // the shortest wait of any of the last ones, bulkFrom or more
-	next   time.Duration // of those after them
+	gather time.Duration // the shortest wait of any of the last bulkFrom that were counted
+	next   time.Duration // of those since
 }
 
 const (
@@ -48,6 +48,6 @@ func (b *bulk) arrived(d *conn.Delivery, now time.Time) {
 	b.inRow++
 	b.last = now
 	if b.inRow > bulkFrom && b.idle() {
-		b.session.Gather(b.gather, now.Add(bulkFor))
+		b.session.Gather(min(b.gather, b.next), now.Add(bulkFor))
 	}
 }

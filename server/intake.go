@@ -8,7 +8,7 @@ import "sync"
 // together, a worker that is awake takes one after the other, while long ones get all the workers that there are.
 type intake struct {
 	mu          sync.Mutex // guards what follows
-	first, last *job       // of the requests that wait, each with the next; nil without any
+	first, last *job       // of the requests that are not taken, each with the next; nil without any
 	idle        []worker
 	woken       bool // a worker is on its way
 	closed      bool
@@ -61,29 +61,46 @@ func (i *intake) take(w worker) *job {
 		i.woken = false
 	}
 	j := i.first
-	i.first, j.next = j.next, nil
+	if i.first, j.next = j.next, nil; i.first == nil {
+		i.last = nil
+	}
 	i.wake()
 	return j
 }
 
-// empty returns the requests that wait, which do not any more.
-func (i *intake) empty() (left []*job) {
+// empty returns the requests for which there is no worker, and which do not wait any more.
+func (i *intake) empty() []*job {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for ; i.first != nil; i.first = i.first.next {
-		left = append(left, i.first)
-	}
-	return left
+	return i.excess()
 }
 
-// close ends the workers that wait, and the others when they come back. It returns the requests that wait.
+// close ends the workers that wait, and the others when they come back. It returns the requests for which there is no worker.
 func (i *intake) close() []*job {
 	i.mu.Lock()
+	defer i.mu.Unlock()
+	left := i.excess()
 	i.closed = true
 	for _, w := range i.idle {
 		w <- struct{}{}
 	}
 	i.idle = nil
-	i.mu.Unlock()
-	return i.empty()
+	return left
+}
+
+// excess takes out the requests that come after those for which a worker is idle, or on its way. It is called with the mutex locked.
+func (i *intake) excess() (left []*job) {
+	workers := len(i.idle)
+	if i.woken {
+		workers++
+	}
+	at := &i.first
+	for i.last = nil; *at != nil && workers > 0; workers-- {
+		i.last, at = *at, &(*at).next
+	}
+	for j := *at; j != nil; j = j.next {
+		left = append(left, j)
+	}
+	*at = nil
+	return left
 }

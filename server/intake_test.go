@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,6 +90,29 @@ func TestIntakeLeft(t *testing.T) {
 	in.put(new(job))
 	if left := in.close(); len(left) != 1 || in.take(make(worker, 1)) != nil {
 		t.Errorf("%d requests were left, want 1, and none for a worker", len(left))
+	}
+}
+
+// What there is a worker for is not returned, and nothing that was taken is kept.
+func TestIntakeKeepsWhatHasAWorker(t *testing.T) {
+	in := &intake{idle: []worker{make(worker, 1), make(worker, 1)}}
+	jobs := []*job{new(job), new(job), new(job), new(job)}
+	for _, j := range jobs {
+		in.put(j)
+	}
+	if left := in.empty(); !slices.Equal(left, jobs[2:]) {
+		t.Errorf("%d requests were left, want the last two", len(left))
+	}
+	in.put(jobs[3])
+	if left := in.close(); !slices.Equal(left, jobs[3:]) {
+		t.Errorf("%d requests were left at the end, want the last", len(left))
+	}
+	w := make(worker, 1)
+	if got := []*job{in.take(w), in.take(w)}; !slices.Equal(got, jobs[:2]) || in.take(w) != nil {
+		t.Error("want the first two requests for the workers, and then the end")
+	}
+	if in.last != nil {
+		t.Error("the last request is kept")
 	}
 }
 

@@ -77,7 +77,11 @@ func (p *publisher) publish(m *conn.Message, confirmed func(ok bool)) (slow time
 		}
 		v, err := p.deliver(&sent)
 		if err != nil {
-			p.refused = p.last[channel]
+			if last := p.last[channel]; last != nil {
+				refused := *last
+				refused.Body = nil
+				p.refused = &refused
+			}
 			s.end(err) // Publish has returned by the time the broker says so
 			return
 		}

@@ -587,3 +587,22 @@ func TestSharedHeaders(t *testing.T) {
 		}
 	}
 }
+
+// Only waits that are allowed count, whatever a caller says.
+func TestGather(t *testing.T) {
+	for value, want := range map[any]time.Duration{
+		int64(0): 0, int64(1): time.Millisecond, int32(4): wire.MaxGather, int64(5): 0, int64(-1): 0, "1": 0, true: 0, nil: 0,
+	} {
+		m := &conn.Message{Headers: map[string]any{"rpc-gather-ms": value}}
+		if got := wire.Gather(m); got != want {
+			t.Errorf("%v: got %v, want %v", value, got, want)
+		}
+	}
+	for _, want := range []time.Duration{time.Millisecond, 3 * time.Millisecond, 0, 3 * time.Millisecond, time.Millisecond} {
+		r, a := request(), attempt(wire.Direct)
+		r.Attempt, r.Header, a.Gather, a.Share = 1, nil, want, true
+		if got := wire.Gather(wire.EncodeRequest(r, a)); got != want {
+			t.Errorf("got %v, want %v, not that of the request before", got, want)
+		}
+	}
+}

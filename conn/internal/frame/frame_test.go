@@ -282,6 +282,30 @@ func TestWritingAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A message costs one allocation with a body that is short, and two with one that is not.
+func TestReadingAllocates(t *testing.T) {
+	for size, want := range map[int]float64{0: 1, 16: 1, 1024: 1, 1025: 2} {
+		p := frame.Publish{Exchange: "e", Key: "k", Body: make([]byte, size), Properties: frame.Properties{ContentType: "ct", CorrelationID: "c"}}
+		frames := frame.AppendPublish(nil, channel, &p, 0)
+		frames = append(deliver("e", "k"), frames[int(frame.ParseHead(frames).Size)+frame.Overhead:]...)
+		var in frame.Inbox
+		n := testing.AllocsPerRun(100, func() {
+			for rest := frames; len(rest) > 0; {
+				head := frame.ParseHead(rest)
+				end := int(head.Size) + frame.Overhead
+				payload, _ := frame.Payload(rest[:end])
+				if _, err := in.Next(head.Type, payload); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[end:]
+			}
+		})
+		if n != want || len(in.Body) != size {
+			t.Errorf("a body of %d bytes: %v allocations, want %v", size, n, want)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	routing, _ := frame.Payload(deliver("e", "k"))
 	whole := frame.AppendPublish(nil, channel, sent([]byte("body"), map[string]any{"l": []any{int64(1), nil}}), 0)

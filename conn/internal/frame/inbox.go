@@ -3,8 +3,8 @@ package frame
 import "unsafe"
 
 const (
-	maxBody   = 512 << 20 // the longest body that is taken: RabbitMQ's own upper limit for max_message_size
-	smallBody = 1 << 10   // the longest that shares the memory of its header: whoever keeps a string of that keeps it, too
+	maxBody = 512 << 20 // the longest body that is taken: RabbitMQ's own upper limit for max_message_size
+	small   = 1 << 10   // the most that header and body may have to share their memory: whoever keeps a part of one keeps both
 )
 
 // An Event is what a frame has completed.
@@ -108,7 +108,7 @@ func (b *Inbox) head(payload []byte) (Event, error) {
 	}
 	n := len(c.rest)
 	room := n
-	if size <= smallBody {
+	if n <= small && size <= small {
 		room += int(size)
 	}
 	memory := append(make([]byte, 0, room), c.rest...)
