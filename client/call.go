@@ -43,7 +43,7 @@ func (c *Client) prepare(ctx context.Context, r *rpc.Request) *call {
 		req.ID = c.ids.next()
 	}
 	if len(o.header) > 0 {
-		given := r.Header
+		given := r.Header // r may be req itself, see [Call]
 		req.Header = make(rpc.Header, len(given)+len(o.header))
 		for _, h := range []rpc.Header{given, o.header} {
 			for name, value := range h {

@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// A gathering connector has sessions in which all that is written and read waits for more.
+// A gathering connector has sessions in which all that comes waits for more.
 type gathering struct{ conn.Connector }
 
 func (g gathering) Session(ctx context.Context) (conn.Session, error) {

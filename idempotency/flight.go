@@ -28,22 +28,22 @@ func (fs *flights) hash(f flight) uint64 { return maphash.Comparable(fs.seed, f)
 
 // enter returns nil if the caller is the only one, and must leave; else a channel
 // that is closed when that one leaves.
-func (fs *flights) enter(f uint64) <-chan struct{} {
+func (fs *flights) enter(hash uint64) <-chan struct{} {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	left, ok := fs.m[f]
+	left, ok := fs.m[hash]
 	if ok && left == nil {
 		left = make(chan struct{})
 	}
-	fs.m[f] = left // nil for the first
+	fs.m[hash] = left // nil for the first
 	return left
 }
 
-func (fs *flights) leave(f uint64) {
+func (fs *flights) leave(hash uint64) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if left := fs.m[f]; left != nil {
+	if left := fs.m[hash]; left != nil {
 		close(left)
 	}
-	delete(fs.m, f)
+	delete(fs.m, hash)
 }

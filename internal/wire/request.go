@@ -75,16 +75,17 @@ func EncodeRequest(r *rpc.Request, a Attempt) *conn.Message {
 	return m
 }
 
-// usual are the headers of a request that has none but the necessary ones, as they were last made, and usualBulk those of one in bulk.
+// usual are the headers of a request that has none but the necessary ones, as they were last made, and usualGathered those of one
+// whose answer may wait.
 // Most calls have the same timeout.
-var usual, usualBulk atomic.Pointer[map[string]any]
+var usual, usualGathered atomic.Pointer[map[string]any]
 
 func requestHeaders(r *rpc.Request, a *Attempt, timeout int64) map[string]any {
 	again := r.Attempt > 1 || a.Mode == Plain // there an answer that names none may be to any
 	least := a.Share && !again && !a.Once && len(r.Header) == 0
 	last := &usual
 	if a.Gather > 0 {
-		last = &usualBulk
+		last = &usualGathered
 	}
 	if least {
 		if h := last.Load(); h != nil && (*h)[headerTimeout] == timeout && (a.Gather == 0 || (*h)[headerGather] == a.Gather.Milliseconds()) {
