@@ -1,6 +1,9 @@
 package chaos
 
-import "context"
+import (
+	"context"
+	"strconv"
+)
 
 // DeleteQueue deletes a queue of the default virtual host with all that is in it. Its consumers get basic.cancel; channels
 // and connections stay. Publishes to it are unroutable from now on: mandatory ones are returned (312), others are lost.
@@ -19,6 +22,18 @@ func (n *Node) PurgeQueue(ctx context.Context, name string) error {
 func (n *Node) TakeLead(ctx context.Context, name string) error {
 	return n.eval(ctx, "{ok, Q} = rabbit_amqqueue:lookup(%s), {migrated, _} = rabbit_quorum_queue:transfer_leadership(Q, node())",
 		resource("queue", name))
+}
+
+// Forget makes the node forget the queues that are exclusive to connections with another one, as RabbitMQ does when nodes lose each
+// other for a moment. The other node and its clients know nothing of it; what is published to them here is unroutable. RabbitMQ with
+// Khepri, where all nodes have the same view, knows no such thing. It returns how many there were.
+func (n *Node) Forget(ctx context.Context, other *Node) (int, error) {
+	out, err := n.Ctl(ctx, "eval", `length([ets:delete(rabbit_queue, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(),
+		is_pid(amqqueue:get_exclusive_owner(Q)), node(amqqueue:get_exclusive_owner(Q)) =:= '`+other.name+`']).`)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(out)
 }
 
 // DeleteExchange deletes an exchange of the default virtual host, with its bindings. The next publish to it closes its channel

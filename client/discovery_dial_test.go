@@ -14,6 +14,8 @@ import (
 // A stuckConnector dials for as long as it may.
 type stuckConnector struct{ conn.Connector }
 
+func (stuckConnector) Elsewhere() []conn.Dialer { return nil }
+
 func (stuckConnector) Dial(ctx context.Context) (conn.Session, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()

@@ -101,6 +101,31 @@ func (m *Manager) Dial(ctx context.Context) (Session, error) {
 	return s, nil
 }
 
+// Elsewhere returns a dialer for each address but that of the live session. See [Connector].
+func (m *Manager) Elsewhere() (others []Dialer) {
+	live := m.State().Addr
+	for i, e := range m.endpoints {
+		if e.String() != live {
+			others = append(others, address{m, i})
+		}
+	}
+	return others
+}
+
+// An address is one of several.
+type address struct {
+	m *Manager
+	i int
+}
+
+func (a address) Dial(ctx context.Context) (Session, error) {
+	s, err := a.m.dial(ctx, a.i)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	return s, nil
+}
+
 // Close ends the live session and stops dialing. It returns when ctx ends at the latest, with nothing left running.
 func (m *Manager) Close(ctx context.Context) error {
 	m.cancel()
@@ -185,16 +210,24 @@ func (m *Manager) connect(ctx context.Context, wait backoff.BackOff) *session {
 func (m *Manager) dialAny(ctx context.Context) (*session, error) {
 	errs := make([]error, len(m.endpoints)) // in their own order, so that the same failure reads the same
 	for _, i := range rand.Perm(len(m.endpoints)) {
-		s, err := dialSession(ctx, m.endpoints[i], &m.opts)
+		s, err := m.dial(ctx, i)
 		if err == nil {
 			return s, nil
 		}
-		errs[i] = fmt.Errorf("connect to %s: %w", m.endpoints[i], err)
+		errs[i] = err
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	return nil, errors.Join(errs...)
+}
+
+func (m *Manager) dial(ctx context.Context, i int) (*session, error) {
+	s, err := dialSession(ctx, m.endpoints[i], &m.opts)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", m.endpoints[i], err)
+	}
+	return s, nil
 }
 
 // nobodyListens reports whether each dial of a round was turned away by the host, without a broker to see it.

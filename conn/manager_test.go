@@ -166,6 +166,44 @@ func TestSecondURLServesWhenTheFirstIsDead(t *testing.T) {
 	}
 }
 
+// Elsewhere is each address but the one of the live session.
+func TestElsewhere(t *testing.T) {
+	first, second := proxy(t, testbroker.URL(t)), proxy(t, testbroker.URL(t))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := "amqp://" + l.Addr().String()
+	l.Close()
+	m := open(t, strings.Join([]string{first.URL(), second.URL(), dead}, ","))
+	session(t, m)
+	live := m.State().Addr
+	others := m.Elsewhere()
+	if len(others) != 2 || others[0] == others[1] || others[0] != m.Elsewhere()[0] {
+		t.Fatalf("got %v of three, want two, and the same each time", others)
+	}
+	s, err := others[0].Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := second
+	if strings.Contains(second.URL(), strings.TrimPrefix(live, "amqp://")) {
+		other = first
+	}
+	other.Close()
+	select {
+	case <-s.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("the session is not with the other address")
+	}
+	if _, err := others[1].Dial(t.Context()); !errors.Is(err, conn.ErrNotConnected) || !strings.Contains(err.Error(), dead) {
+		t.Errorf("the dead address: got %v", err)
+	}
+	if one := open(t, testbroker.URL(t)).Elsewhere(); len(one) != 0 {
+		t.Errorf("got %v of one address", one)
+	}
+}
+
 // The parameter of the URL that bounds a dial.
 func TestConnectionTimeout(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing

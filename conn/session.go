@@ -11,6 +11,15 @@ type Connector interface {
 	// ctx ends: the error is then [ErrNotConnected], with the last reason why.
 	Session(ctx context.Context) (Session, error)
 
+	Dialer
+
+	// Elsewhere returns a dialer for each address of the broker but that of the live session: the other nodes of a cluster. They can
+	// be compared. There are none if the connector knows one address only.
+	Elsewhere() []Dialer
+}
+
+// A Dialer opens sessions of one's own.
+type Dialer interface {
 	// Dial opens a session that belongs to the caller alone, who closes it. Nobody replaces it when it dies.
 	Dial(ctx context.Context) (Session, error)
 }

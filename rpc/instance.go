@@ -44,6 +44,7 @@ type InstanceStats struct {
 	Dropped    uint64 `json:"dropped"`
 	Expired    uint64 `json:"expired"`
 	Unroutable uint64 `json:"unroutable"`
+	Rerouted   uint64 `json:"rerouted"`
 	Panics     uint64 `json:"panics"`
 	Overdue    uint64 `json:"overdue"`
 	Parked     uint64 `json:"parked"`

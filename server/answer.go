@@ -130,12 +130,3 @@ func (s *Server) ack(j *job) {
 	}
 	failpoint.Hit("acked")
 }
-
-// onReturn counts replies that found no queue: their callers are gone. A caller that comes back finds the reply in the store.
-func (s *Server) onReturn(r *conn.Return) {
-	if r.Key == wire.ParkedQueue(s.service) {
-		s.parkedReturned.Add(1)
-		return
-	}
-	s.stats.unroutable.Add(1)
-}

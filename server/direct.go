@@ -110,7 +110,7 @@ func (d *direct) close() {
 
 // A lane is a session of one's own with a publisher, opened when it is needed.
 type lane struct {
-	conn     conn.Connector
+	conn     conn.Dialer
 	onReturn func(*conn.Return)
 
 	mu      sync.Mutex // guards what follows, and is held while dialing: those who wait need the result

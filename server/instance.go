@@ -51,7 +51,7 @@ func (s *Server) counted() *rpc.InstanceStats {
 	return &rpc.InstanceStats{
 		Running: st.Running, Limit: st.Limit, Received: st.Received, Answered: st.Answered, Replayed: st.Replayed,
 		Failed: st.Failed, Refused: st.Refused, Rejected: st.Rejected, Dropped: st.Dropped, Expired: st.Expired,
-		Unroutable: st.Unroutable, Panics: st.Panics, Overdue: st.Overdue, Parked: st.Parked,
+		Unroutable: st.Unroutable, Rerouted: st.Rerouted, Panics: st.Panics, Overdue: st.Overdue, Parked: st.Parked,
 	}
 }
 

@@ -64,6 +64,7 @@ func (s *Server) Run(ctx context.Context) error {
 	handling, stop := context.WithCancel(context.WithoutCancel(ctx)) // handlers outlive ctx by the drain limit
 	defer stop()
 	defer s.direct.close()
+	defer s.strays.close()
 	jobs := new(intake)
 	var workers sync.WaitGroup
 	for range s.opts.workers {

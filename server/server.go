@@ -75,7 +75,9 @@ type Server struct {
 
 	unheard            sync.Once // to say that it cannot be discovered
 	outlets            outlets   // for answers whose session has ended
+	strays             *strays   // replies that the broker has returned
 	unanswered, denied throttle  // of what strangers can cause: a flood of the one must not hide the other
+	split              throttle  // of replies that only another node of the broker takes
 }
 
 // New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.
@@ -126,6 +128,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		state:    State{Since: time.Now()},
 	}
 	s.watches.New = s.newWatch
+	s.strays = newStrays(s)
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
 	var chain []rpc.Interceptor
 	if o.tenant > 0 {

@@ -13,6 +13,7 @@ type Stats struct {
 	Dropped    uint64 // without an address that may be answered
 	Expired    uint64 // not started, since the caller had given up
 	Unroutable uint64 // replies whose caller was gone
+	Rerouted   uint64 // replies that another node of the broker has taken, since the server's own did not know the caller's queue
 	Panics     uint64
 	Overdue    uint64 // handlers that did not end within a second after their deadline
 	Parked     uint64 // requests that are not to be run again
@@ -25,15 +26,15 @@ type Stats struct {
 }
 
 type stats struct {
-	received, answered, replayed, failed, refused, rejected, dropped, expired, unroutable, panics, overdue, parked atomic.Uint64
-	running, stuck                                                                                                 atomic.Int64
+	received, answered, replayed, failed, refused, rejected, dropped, expired, unroutable, rerouted, panics, overdue, parked atomic.Uint64
+	running, stuck                                                                                                           atomic.Int64
 }
 
 func (s *stats) snapshot() Stats {
 	return Stats{
 		Received: s.received.Load(), Answered: s.answered.Load(), Replayed: s.replayed.Load(), Failed: s.failed.Load(),
 		Refused: s.refused.Load(), Rejected: s.rejected.Load(), Dropped: s.dropped.Load(), Expired: s.expired.Load(),
-		Unroutable: s.unroutable.Load(), Panics: s.panics.Load(),
+		Unroutable: s.unroutable.Load(), Rerouted: s.rerouted.Load(), Panics: s.panics.Load(),
 		Overdue: s.overdue.Load(), Parked: s.parked.Load(), Running: s.running.Load(), Stuck: s.stuck.Load(),
 	}
 }

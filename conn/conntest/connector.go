@@ -83,6 +83,9 @@ func (c *Connector) Dial(ctx context.Context) (conn.Session, error) {
 	return c.open(), nil
 }
 
+// Elsewhere returns nothing: the broker is one node.
+func (c *Connector) Elsewhere() []conn.Dialer { return nil }
+
 func (c *Connector) ended() error {
 	switch {
 	case c.b.closed:

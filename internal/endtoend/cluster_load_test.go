@@ -25,12 +25,14 @@ const (
 // A stage is a service with three servers and a client on a cluster, under load. Clients and servers know all nodes.
 type stage struct {
 	*chaos.Cluster
-	t      *testing.T
-	method rpc.Method[int, int]
-	queue  string
-	client *client.Client
-	conn   *conn.Manager // the client's
-	ran    ledger
+	t       *testing.T
+	method  rpc.Method[int, int]
+	opts    []server.Option
+	queue   string
+	servers []*server.Server
+	client  *client.Client
+	conn    *conn.Manager // the client's
+	ran     ledger
 
 	mu      sync.Mutex // guards what follows
 	calls   int
@@ -64,18 +66,32 @@ func clusterConn(t *testing.T, url string) *conn.Manager {
 
 func newStage(t *testing.T, c *chaos.Cluster, opts ...server.Option) *stage {
 	url := strings.Join(c.URLs(), ",")
-	s := &stage{Cluster: c, t: t, conn: clusterConn(t, url), ran: ledger{ran: make(map[int]bool)}}
+	s := &stage{Cluster: c, t: t, opts: opts, conn: clusterConn(t, url), ran: ledger{ran: make(map[int]bool)}}
 	s.method = service(t, s.conn)
 	s.queue = "rabbitrpc." + s.method.Service
 	for range clusterServers {
-		serve(t, clusterConn(t, url), s.method, func(_ context.Context, n int) (int, error) {
-			s.ran.add(n)
-			time.Sleep(clusterWork)
-			return 2 * n, nil
-		}, append([]server.Option{server.WithWorkers(clusterCallers)}, opts...)...)
+		s.serve(clusterConn(t, url))
 	}
 	s.client = newClient(t, s.conn, client.WithTimeout(clusterDeadline))
 	return s
+}
+
+// serve starts a server, which goes to another node when it loses its own.
+func (s *stage) serve(c *conn.Manager) {
+	p, _ := serve(s.t, c, s.method, func(_ context.Context, n int) (int, error) {
+		s.ran.add(n)
+		time.Sleep(clusterWork)
+		return 2 * n, nil
+	}, append([]server.Option{server.WithWorkers(clusterCallers)}, s.opts...)...)
+	s.servers = append(s.servers, p)
+}
+
+// rerouted is the number of replies that a server's own node did not take.
+func (s *stage) rerouted() (n uint64) {
+	for _, p := range s.servers {
+		n += p.Stats().Rerouted
+	}
+	return n
 }
 
 // play lets callers call without a pause while do does its worst, and reports how that was.
@@ -99,11 +115,11 @@ func (s *stage) play(do func(), opts ...client.CallOption) {
 	s.more()
 	stop()
 	wg.Wait()
-	stats := s.client.Stats()
-	s.t.Logf("%d calls, %d failed, %d re-sent, slowest %v, without an answer for %v at most", s.calls, s.failed, stats.Resent,
-		s.slowest.Round(time.Millisecond), s.silence.Round(time.Millisecond))
-	if stats.Resent == 0 {
-		s.t.Error("no call was sent again: the test shows nothing")
+	resent, rerouted := s.client.Stats().Resent, s.rerouted()
+	s.t.Logf("%d calls, %d failed, %d re-sent, %d replies re-routed, slowest %v, without an answer for %v at most", s.calls, s.failed,
+		resent, rerouted, s.slowest.Round(time.Millisecond), s.silence.Round(time.Millisecond))
+	if resent+rerouted == 0 {
+		s.t.Error("no call was sent again, and no reply: the test shows nothing")
 	}
 }
 

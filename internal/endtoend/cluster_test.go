@@ -11,6 +11,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/client"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -41,6 +42,7 @@ func TestCluster(t *testing.T) {
 		{"leader frozen", leaderFrozen, []server.Option{quorum}},
 		{"leader frozen with the client", leaderFrozenWithClient, []server.Option{quorum}},
 		{"leader cut off", leaderCutOff, []server.Option{quorum}},
+		{"reply queue forgotten by a node", replyQueueForgotten, []server.Option{quorum}},
 		{"client in the minority", clientInMinority, []server.Option{quorum}},
 		{"home of a classic queue down", classicHomeDown, nil},
 		{"rolling restart", rollingRestart, []server.Option{quorum}},
@@ -101,6 +103,32 @@ func leaderCutOff(s *stage) {
 		bitten(s.t, f)
 		s.restore()
 	})
+}
+
+// A node that lost the client's for a moment does not know its reply queue any more, and drops the replies of the servers that are with
+// it.
+func replyQueueForgotten(s *stage) {
+	home := s.at()
+	forgetful := s.Others(home)[0]
+	c := clusterConn(s.t, strings.Join(s.URLs(), ","))
+	for tries := 0; s.of(c) != forgetful; tries++ {
+		if tries == 50 {
+			s.t.Fatal("no connection got to the node")
+		}
+		c = clusterConn(s.t, strings.Join(s.URLs(), ","))
+	}
+	s.serve(c)
+	s.play(func() {
+		n, err := forgetful.Forget(s.t.Context(), home)
+		must(s.t, err)
+		if n == 0 {
+			s.t.Fatal("no queue was forgotten: the test shows nothing")
+		}
+		s.more()
+	})
+	if resent := s.client.Stats().Resent; resent > 0 {
+		s.t.Errorf("%d calls were sent again, want their replies to go another way", resent)
+	}
 }
 
 func bitten(t *testing.T, f *chaos.Filter) {
@@ -181,13 +209,15 @@ func clientInMinority(s *stage) {
 }
 
 // at returns the node that the client is connected with, or nil.
-func (s *stage) at() *chaos.Node {
+func (s *stage) at() *chaos.Node { return s.of(s.conn) }
+
+func (s *stage) of(c *conn.Manager) *chaos.Node {
 	s.t.Helper()
-	if _, err := s.conn.Session(s.t.Context()); err != nil {
+	if _, err := c.Session(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, n := range s.Nodes() {
-		if u, err := url.Parse(n.URL()); err == nil && strings.Contains(s.conn.State().Addr, u.Host) {
+		if u, err := url.Parse(n.URL()); err == nil && strings.Contains(c.State().Addr, u.Host) {
 			return n
 		}
 	}

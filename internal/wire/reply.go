@@ -58,7 +58,7 @@ const running = "rpc.running"
 // EncodeRunning makes the message that says to the caller that c is not answered yet, and not lost.
 func EncodeRunning(c *Call, server string) *conn.Message {
 	m := answer(c, server)
-	m.Type, m.Mandatory = running, false
+	m.Type = running
 	return &m
 }
 

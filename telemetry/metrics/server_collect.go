@@ -28,6 +28,8 @@ var serverStats = []stat[server.Stats]{
 		func(s server.Stats) float64 { return float64(s.Expired) }, "service"),
 	counter("rabbitrpc_server_unroutable_total", "Replies whose caller was gone.",
 		func(s server.Stats) float64 { return float64(s.Unroutable) }, "service"),
+	counter("rabbitrpc_server_rerouted_total", "Replies that another node of the broker took, since the server's own did not know the caller's queue.",
+		func(s server.Stats) float64 { return float64(s.Rerouted) }, "service"),
 	counter("rabbitrpc_server_panics_total", "Panics of handlers, interceptors and authorizers.",
 		func(s server.Stats) float64 { return float64(s.Panics) }, "service"),
 	counter("rabbitrpc_server_overdue_total", "Handlers that did not end within a second after their deadline.",
