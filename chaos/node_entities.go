@@ -25,8 +25,8 @@ func (n *Node) TakeLead(ctx context.Context, name string) error {
 }
 
 // Forget makes the node forget the queues that are exclusive to connections with another one, as RabbitMQ does when nodes lose each
-// other for a moment. The other node and its clients know nothing of it; what is published to them here is unroutable. RabbitMQ with
-// Khepri, where all nodes have the same view, knows no such thing. It returns how many there were.
+// other for a moment. The other node and its clients know nothing of it; what is published to them here is unroutable. It returns how
+// many there were. It is for RabbitMQ with Mnesia.
 func (n *Node) Forget(ctx context.Context, other *Node) (int, error) {
 	out, err := n.Ctl(ctx, "eval", `length([ets:delete(rabbit_queue, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(),
 		is_pid(amqqueue:get_exclusive_owner(Q)), node(amqqueue:get_exclusive_owner(Q)) =:= '`+other.name+`']).`)

@@ -12,7 +12,7 @@ type Stats struct {
 	Rejected   uint64 // out of bounds, or for no method: answered with an error
 	Dropped    uint64 // without an address that may be answered
 	Expired    uint64 // not started, since the caller had given up
-	Unroutable uint64 // replies whose caller was gone
+	Unroutable uint64 // replies that nobody took: mostly, the caller was gone
 	Rerouted   uint64 // replies that another node of the broker has taken, since the server's own did not know the caller's queue
 	Panics     uint64
 	Overdue    uint64 // handlers that did not end within a second after their deadline

@@ -26,7 +26,7 @@ var serverStats = []stat[server.Stats]{
 		func(s server.Stats) float64 { return float64(s.Dropped) }, "service"),
 	counter("rabbitrpc_server_expired_total", "Requests that were not started, since their callers had given up.",
 		func(s server.Stats) float64 { return float64(s.Expired) }, "service"),
-	counter("rabbitrpc_server_unroutable_total", "Replies whose caller was gone.",
+	counter("rabbitrpc_server_unroutable_total", "Replies that no node of the broker took: mostly, the caller was gone.",
 		func(s server.Stats) float64 { return float64(s.Unroutable) }, "service"),
 	counter("rabbitrpc_server_rerouted_total", "Replies that another node of the broker took, since the server's own did not know the caller's queue.",
 		func(s server.Stats) float64 { return float64(s.Rerouted) }, "service"),
