@@ -18,13 +18,12 @@ type link struct {
 	replyTo   string
 	consumer  conn.Consumer
 
-	silent   bool  // nothing comes back: there has to be another; guarded by the client's mutex
-	before   *link // that was silent, in the same session
-	renewals int   // so far
+	silent bool  // nothing comes back: there has to be another; guarded by the client's mutex, as before is
+	before *link // that was silent, in the same session
 }
 
-// maxRenewals bounds what is left behind in a session.
-const maxRenewals = 16
+// maxSilentLinks bounds what is left behind in a session. What is out in a link may still be answered there.
+const maxSilentLinks = 16
 
 // link returns the link of the live session. The first call of a session sets it up for all. With failFast it does not wait
 // for a session, only for the setup.
@@ -82,7 +81,10 @@ func (c *Client) linkOf(session conn.Session) (*link, error) {
 	}
 	l := &link{session: session, ready: make(chan struct{})}
 	if before != nil && before.session == session {
-		l.before, l.renewals = before, before.renewals+1
+		l.before = before
+		if oldest := l.shed(); oldest != nil {
+			c.wg.Go(func() { c.forget(oldest) })
+		}
 	} else {
 		c.reconnected(before)
 	}
@@ -107,7 +109,7 @@ func (c *Client) opened(l *link) {
 	switch {
 	case c.current != l || c.closed:
 	case l.err != nil:
-		c.current = nil
+		c.current = l.before
 	default:
 		c.live.Store(l)
 	}
@@ -125,14 +127,30 @@ func (c *Client) reconnected(before *link) {
 	c.services.reconnected()
 }
 
-// renew lets the next call set up another link in the same session, if l is silent and there were not too many before. What is out
-// in l can still be answered there: it ends with the session.
+// renew lets the next call set up another link in the same session.
 func (c *Client) renew(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l.silent = l.renewals < maxRenewals; l.silent {
-		c.live.CompareAndSwap(l, nil)
+	l.silent = true
+	c.live.CompareAndSwap(l, nil)
+}
+
+// shed takes the oldest of too many silent links off, and returns it, or nil.
+func (l *link) shed() *link {
+	for range maxSilentLinks {
+		if l = l.before; l == nil {
+			return nil
+		}
 	}
+	oldest := l.before
+	l.before = nil
+	return oldest
+}
+
+func (c *Client) forget(l *link) {
+	ctx, cancel := context.WithTimeout(c.life, pingTimeout)
+	defer cancel()
+	l.close(ctx) // an error: the session is over, or keeps it
 }
 
 func (l *link) open(ctx context.Context, c *Client) (err error) {
@@ -141,9 +159,14 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 		return fmt.Errorf("reply queue: %w", err)
 	}
 	defer func() {
-		if err != nil {
-			l.session.DeleteQueue(context.WithoutCancel(ctx), q.Name) // the session may live on
+		if err == nil {
+			return
 		}
+		ctx := context.WithoutCancel(ctx) // the session may live on
+		if l.publisher != nil {
+			l.publisher.Close(ctx)
+		}
+		l.session.DeleteQueue(ctx, q.Name)
 	}()
 	l.replyTo = q.Name
 	if l.publisher, err = l.session.OpenPublisher(ctx, c.onReturn); err != nil {
@@ -159,7 +182,7 @@ func (l *link) close(ctx context.Context) error {
 	}
 	var err error
 	if l.err == nil {
-		err = l.consumer.Cancel(ctx)
+		err = errors.Join(l.consumer.Cancel(ctx), l.publisher.Close(ctx))
 	}
 	if l.before != nil {
 		err = errors.Join(err, l.before.close(ctx))

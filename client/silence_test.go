@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -61,6 +62,43 @@ func TestSilentFromTheStart(t *testing.T) {
 	})
 }
 
+// However often that happens in one session, the client finds another channel, and leaves no more than a few behind.
+func TestSilentOverAndOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d *dropper
+		r := newRig(t, func(c conn.Connector) conn.Connector {
+			d = &dropper{Connector: c}
+			return d
+		}, client.WithTimeout(10*time.Second))
+		r.serve(r.broker.Connector("server"), twice)
+		for i := range 40 {
+			r.mustCall(21)
+			if t.Failed() {
+				t.Fatalf("failed after %d times", i)
+			}
+			d.silence()
+			switch i % 10 { // and setting up the next may fail
+			case 3:
+				d.declares.Store(1)
+			case 7:
+				d.consumes.Store(1)
+			}
+			_, err := r.call(t.Context(), 21)
+			check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown, rpc.ErrNoAnswer)
+		}
+		synctest.Wait()
+		queues := 0
+		for _, q := range r.broker.Queues() {
+			if strings.HasPrefix(q.Name, "amq.gen-") {
+				queues++
+			}
+		}
+		if open := d.open(); open > 20 || queues > 20 {
+			t.Errorf("%d publishers and %d queues are left, want 16 and a few", open, queues)
+		}
+	})
+}
+
 // Servers that do not answer pings are called all the same, a while after the session was lost.
 func TestServersWithoutPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -91,6 +129,20 @@ type dropper struct {
 	channels atomic.Int32 // the next so many
 	requests atomic.Int32 // dropped
 	pings    bool         // only these
+	declares atomic.Int32 // the next so many fail
+	consumes atomic.Int32 // the same
+
+	mu     sync.Mutex
+	opened []*droppingPublisher
+}
+
+// silence has all channels drop what they take from now on.
+func (d *dropper) silence() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.opened {
+		p.silent.Store(true)
+	}
 }
 
 func (d *dropper) Session(ctx context.Context) (conn.Session, error) {
@@ -98,25 +150,62 @@ func (d *dropper) Session(ctx context.Context) (conn.Session, error) {
 	return droppingSession{s, d}, err
 }
 
+func (d *dropper) open() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.opened {
+		if !p.closed.Load() {
+			n++
+		}
+	}
+	return n
+}
+
 type droppingSession struct {
 	conn.Session
 	d *dropper
 }
 
+func (s droppingSession) DeclareQueue(ctx context.Context, q conn.Queue) (conn.QueueInfo, error) {
+	if s.d.declares.Add(-1) >= 0 {
+		return conn.QueueInfo{}, context.DeadlineExceeded
+	}
+	return s.Session.DeclareQueue(ctx, q)
+}
+
+func (s droppingSession) Consume(ctx context.Context, c conn.Consume, handle func(*conn.Delivery)) (conn.Consumer, error) {
+	if s.d.consumes.Add(-1) >= 0 {
+		return nil, context.DeadlineExceeded
+	}
+	return s.Session.Consume(ctx, c, handle)
+}
+
 func (s droppingSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)) (conn.Publisher, error) {
 	p, err := s.Session.OpenPublisher(ctx, onReturn)
-	if s.d.channels.Add(-1) >= 0 {
-		p = droppingPublisher{p, s.d}
-	}
-	return p, err
+	dropping := &droppingPublisher{Publisher: p, d: s.d}
+	dropping.silent.Store(s.d.channels.Add(-1) >= 0)
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.d.opened = append(s.d.opened, dropping)
+	return dropping, err
 }
 
 type droppingPublisher struct {
 	conn.Publisher
-	d *dropper
+	d      *dropper
+	silent atomic.Bool
+	closed atomic.Bool
 }
 
-func (p droppingPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
+func (p *droppingPublisher) Close(ctx context.Context) error {
+	p.closed.Store(true)
+	return p.Publisher.Close(ctx)
+}
+
+func (p *droppingPublisher) Publish(m *conn.Message, confirmed func(bool)) error {
+	if !p.silent.Load() {
+		return p.Publisher.Publish(m, confirmed)
+	}
 	isPing := m.Type == wire.Ping
 	if !isPing && strings.HasPrefix(m.Exchange, "rabbitrpc.") && !p.d.pings {
 		p.d.requests.Add(1)

@@ -107,6 +107,18 @@ func (p *publisher) end(channel int) {
 	p.out[channel].now--
 }
 
+func (p *publisher) Close(ctx context.Context) error {
+	return closing(p.s.call(ctx, "close publisher", func() error { p.close(); return nil }, nil))
+}
+
+// closing makes nothing of a session that is over.
+func closing(err error) error {
+	if errors.Is(err, ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 func (p *publisher) close() {
 	p.plain.Close()
 	p.confirm.Close()

@@ -34,7 +34,7 @@ type lane struct {
 	inbox  frame.Inbox       // the reader's own
 	take   func(frame.Event) // what the inbox has completed; runs on the reader's goroutine, as over does
 	over   func(error)       // the broker has closed the channel, or cancelled its consumer
-	closed bool              // by the broker; guarded by outbox.mu
+	closed bool              // nothing may be written to it any more; guarded by outbox.mu
 }
 
 func newLine(c net.Conn) *line {

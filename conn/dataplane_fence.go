@@ -44,6 +44,16 @@ func (f *fence) unanswered() {
 	f.s.die(fmt.Errorf("publish: no answer within %v", opTimeout))
 }
 
+// stop has nothing asked or told any more.
+func (f *fence) stop() {
+	o := &f.s.pub.line.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f.watchdog.Stop()
+	f.patience.Stop()
+	f.asked, f.next, f.out = nil, nil, false
+}
+
 // add comes after the message that it is for was queued.
 func (f *fence) add(confirmed func(ok bool), later bool) {
 	if f.out {

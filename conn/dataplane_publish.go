@@ -47,6 +47,13 @@ func (p *dataPublisher) open() error {
 	return p.channels[1].Confirm(false)
 }
 
+func (p *dataPublisher) Close(ctx context.Context) error {
+	p.s.pub.line.bar(p.plain)
+	p.s.pub.line.bar(p.confirm)
+	p.fence.stop()
+	return closing(p.s.call(ctx, "close publisher", func() error { p.close(); return nil }, nil))
+}
+
 func (p *dataPublisher) close() {
 	for _, ch := range p.channels {
 		ch.Close()

@@ -91,6 +91,10 @@ type Publisher interface {
 	// may what was published on another channel, after it too: messages with a confirmation have one of their own. It is nil if
 	// the session lives, if it has ended otherwise, and if the last one is not known.
 	Refused() *Message
+
+	// Close closes the channels, which the session would keep otherwise. What was published is with the broker; when Close returns nil
+	// nothing is reported of it any more. A Publish that comes later fails with [ErrClosed]. A second Close does nothing.
+	Close(ctx context.Context) error
 }
 
 // A Consumer is a running consumer of a queue.

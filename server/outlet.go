@@ -15,6 +15,16 @@ type outlet struct {
 	unconfirmed *unconfirmed
 }
 
+// close gives back what the outlet has in its session, which may live on.
+func (o *outlet) close() {
+	if o.publisher == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
+	defer cancel()
+	o.publisher.Close(ctx) // an error: the session is over, or keeps it
+}
+
 // publish publishes a message, after the alarm if there is one.
 func (o *outlet) publish(ctx context.Context, m *conn.Message, confirmed func(bool)) error {
 	return o.afterAlarm(ctx, func() error { return o.publisher.Publish(m, confirmed) })

@@ -112,6 +112,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 	defer limit.Stop()
 	select {
 	case <-ended:
+		last.close()
 		return nil
 	case <-limit.C:
 	}
@@ -130,7 +131,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 
 // serve goes from session to session until ctx ends or there is an error for good.
 func (s *Server) serve(ctx context.Context, jobs *intake) error {
-	var last outlet // where refused, the same is tried again: there is no closing a publisher, so that each session gets one only
+	var last outlet // where refused, the same is used again
 	for {
 		session, err := s.conn.Session(ctx)
 		if ctx.Err() != nil {

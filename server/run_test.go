@@ -292,6 +292,9 @@ func TestRefusedKeepsTrying(t *testing.T) {
 		if err := p.stop(); err != nil {
 			t.Errorf("run: %v", err)
 		}
+		if c.publishers != 0 {
+			t.Errorf("%d publishers are left in the session", c.publishers)
+		}
 	})
 }
 

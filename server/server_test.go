@@ -278,7 +278,7 @@ type hooked struct {
 	gather  func(wait time.Duration, until time.Time)
 
 	mu         sync.Mutex // guards publishers
-	publishers int
+	publishers int        // opened, and not closed
 }
 
 type hookedSession struct {
@@ -329,6 +329,13 @@ func (s hookedSession) Gather(wait time.Duration, until time.Time) {
 		s.h.gather(wait, until)
 	}
 	s.Session.Gather(wait, until)
+}
+
+func (p hookedPublisher) Close(ctx context.Context) error {
+	p.h.mu.Lock()
+	p.h.publishers--
+	p.h.mu.Unlock()
+	return p.Publisher.Close(ctx)
 }
 
 func (p hookedPublisher) Publish(m *conn.Message, confirmed func(bool)) error {

@@ -13,7 +13,8 @@ type publisher struct {
 	s        *session
 	onReturn func(*conn.Return)
 
-	last    [2]*conn.Message // without and with a confirmation; guarded by the broker's mutex, as refused is
+	closed bool             // guarded by the broker's mutex, as what follows is
+	last    [2]*conn.Message // without and with a confirmation
 	refused *conn.Message
 }
 
@@ -30,6 +31,21 @@ func (s *session) OpenPublisher(ctx context.Context, onReturn func(*conn.Return)
 		return nil, err
 	}
 	return p, nil
+}
+
+// Close implements [conn.Publisher].
+func (p *publisher) Close(context.Context) error {
+	p.s.c.awake()
+	p.s.b.mu.Lock()
+	defer p.s.b.mu.Unlock()
+	p.closed = true
+	return nil
+}
+
+func (p *publisher) isClosed() bool {
+	p.s.b.mu.Lock()
+	defer p.s.b.mu.Unlock()
+	return p.closed
 }
 
 func (p *publisher) Publish(m *conn.Message, confirmed func(ok bool)) error {
@@ -49,7 +65,7 @@ func (p *publisher) publish(m *conn.Message, confirmed func(ok bool)) (slow time
 	s := p.s
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	if s.over {
+	if s.over || p.closed {
 		return 0, s.closedErr("publish")
 	}
 	if s.blocked != nil {
@@ -134,14 +150,18 @@ func (p *publisher) tell(v verdict, confirmed func(ok bool), faults strike) {
 		return
 	}
 	if v.returned != nil && p.onReturn != nil {
-		s.events.put(func() { s.c.awake(); p.onReturn(v.returned) })
+		s.events.put(func() {
+			if s.c.awake(); !p.isClosed() {
+				p.onReturn(v.returned)
+			}
+		})
 	}
 	if confirmed == nil || faults.has(dropConfirm) {
 		return
 	}
 	s.events.put(func() {
 		s.c.awake()
-		if !faults.has(lateConfirm) || s.wait(faults.by) {
+		if (!faults.has(lateConfirm) || s.wait(faults.by)) && !p.isClosed() {
 			confirmed(v.ok)
 		}
 	})

@@ -40,6 +40,9 @@ func dial(t *testing.T, c conn.Connector) *peer {
 	return p
 }
 
+// Close ends the session.
+func (p *peer) Close(ctx context.Context) error { return p.Session.Close(ctx) }
+
 func unique() string { return "conntest-" + rand.Text() }
 
 // queue declares a queue with a name of its own, to be deleted when the test ends.

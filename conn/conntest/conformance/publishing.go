@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -74,6 +75,38 @@ var publishing = []testCase{
 			if r.Code != 312 || r.Reason != "NO_ROUTE" || !reflect.DeepEqual(r.Message, m) {
 				t.Errorf("got  %+v\nwant %+v", *r, m)
 			}
+		}
+	}},
+	{"closed publisher publishes nothing, and does no harm", func(t *testing.T, a, b *peer) {
+		q := a.queue(conn.Queue{})
+		c := a.consume(conn.Consume{Queue: q, Prefetch: 10})
+		for _, confirmed := range []func(bool){nil, func(bool) {}} {
+			p, err := a.Session.OpenPublisher(t.Context(), func(*conn.Return) {})
+			ok(t, err)
+			for _, routed := range []bool{false, true} {
+				ok(t, p.Publish(&conn.Message{Key: q, Body: []byte("x"), ConfirmRouted: routed, ConfirmLater: routed}, confirmed))
+			}
+			ok(t, p.Close(t.Context()))
+			for range 2 {
+				if got := string(c.next().Body); got != "x" {
+					t.Errorf("got %q", got)
+				}
+			}
+			if err := p.Publish(&conn.Message{Key: q, Body: []byte("late")}, confirmed); !errors.Is(err, conn.ErrClosed) || !conn.NotSent(err) {
+				t.Errorf("published: %v", err)
+			}
+			ok(t, p.Close(t.Context()))
+		}
+		a.publish(conn.Message{Key: q, Body: []byte("y")})
+		if got := string(c.next().Body); got != "y" || a.Session.Err() != nil {
+			t.Errorf("got %q, %v", got, a.Session.Err())
+		}
+	}},
+	{"a session can open and close any number of publishers", func(t *testing.T, a, b *peer) {
+		for range 1200 { // of two channels each, where a connection has 2047
+			p, err := a.Session.OpenPublisher(t.Context(), nil)
+			ok(t, err)
+			ok(t, p.Close(t.Context()))
 		}
 	}},
 	{"unroutable mandatory message is returned without a confirmation", func(t *testing.T, a, b *peer) {
