@@ -118,6 +118,9 @@ type address struct {
 	i int
 }
 
+// String returns the URL without credentials.
+func (a address) String() string { return a.m.endpoints[a.i].String() }
+
 func (a address) Dial(ctx context.Context) (Session, error) {
 	s, err := a.m.dial(ctx, a.i)
 	if err != nil {

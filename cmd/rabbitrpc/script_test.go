@@ -117,6 +117,7 @@ func setup(e *testscript.Env, broker string) error {
 	e.Setenv(asCommand, "yes")
 	e.Setenv("RABBITMQ_URL", broker)
 	e.Setenv("ADDR", u.Host)
+	e.Setenv("PORT", u.Port())
 	e.Setenv("LOGIN", u.User.String())
 	e.Setenv("DEAD", dead)                  // nothing listens there
 	e.Setenv("ADMIN", admin)                // free, too

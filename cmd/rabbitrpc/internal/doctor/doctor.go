@@ -98,6 +98,9 @@ func Run(ctx context.Context, c Config, report func(Check)) error {
 	if !v.connections(m) {
 		return nil
 	}
+	if len(targets) > 1 {
+		v.check("nodes", func(ctx context.Context) Check { return nodes(ctx, m) })
+	}
 	for _, service := range c.Services {
 		v.target = service
 		v.service(m, service)
