@@ -532,3 +532,17 @@ func TestAnswerWhileWaiting(t *testing.T) {
 		}
 	})
 }
+
+// There is no last attempt of an ID: that of a health check is used for years.
+func TestManyAttempts(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), twice)
+		again := &rpc.Request{ID: "health", Service: "math", Method: "double", ContentType: rpc.ContentTypeJSON, Body: []byte("21")}
+		for _, n := range []int{1<<29 - 2, 1<<30 - 2} {
+			r.client.Age(again, n)
+			for range 4 {
+				r.mustCall(21, client.WithCallID("health"))
+			}
+		}
+	})
+}

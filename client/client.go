@@ -195,6 +195,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.mu.Unlock()
 	c.endLife()
 	c.pending.wakeAll()
+	c.pending.stopAlarm()
 	ended := make(chan struct{}) // what sets up links, which ends with life
 	go func() { c.wg.Wait(); close(ended) }()
 	select {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -637,4 +639,31 @@ func TestReplyIsNotChanged(t *testing.T) {
 	}, client.WithQueue("rpc_queue"), client.WithInterceptors(func(rpc.Handler) rpc.Handler {
 		return func(context.Context, *rpc.Request) (*rpc.Reply, error) { return reply, nil }
 	}))
+}
+
+// A client that is closed is garbage, however long its calls could have taken.
+func TestClosedClientIsForgotten(t *testing.T) {
+	b := conntest.NewBroker()
+	t.Cleanup(b.Close)
+	r := &rig{t: t, broker: b}
+	r.serve(b.Connector("server"), twice)
+	shared := b.Connector("client")
+	last := func() weak.Pointer[client.Client] {
+		c, err := client.New(shared, client.WithTimeout(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Call(t.Context(), c, double, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(c)
+	}()
+	for limit := time.Now().Add(10 * time.Second); last.Value() != nil; runtime.GC() {
+		if time.Now().After(limit) {
+			t.Fatal("something still refers to it")
+		}
+	}
 }

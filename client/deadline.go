@@ -62,6 +62,15 @@ func (p *pending) expire() {
 	p.alarmAt = time.Time{}
 }
 
+// stopAlarm has the timer keep nothing alive. Calls that wait have been woken.
+func (p *pending) stopAlarm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.alarm != nil {
+		p.alarm.Stop()
+	}
+}
+
 func (p *pending) setAlarm(at time.Time) {
 	p.alarmAt = at
 	if p.alarm == nil {

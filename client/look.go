@@ -101,7 +101,7 @@ func (c *Client) listen(ctx context.Context, l *link, svc *service, name string,
 	case e.heard():
 		c.services.hear(svc, durable)
 		return nil
-	case e.kind == over:
+	case e.kind == over, e.kind == unheard: // which comes before 8 s are over
 		c.renew(l)
 		return errSilent
 	default:

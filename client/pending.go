@@ -36,6 +36,8 @@ type past struct {
 }
 
 const (
+	maxAttempts = 1 << 29 // under one ID, half of what servers take: after as many it starts over
+
 	maxPast  = 10_000 // what is late for a call is long here before as many others have ended
 	maxSpare = 1024
 )
@@ -124,7 +126,7 @@ func (p *pending) remove(c *call, again bool) {
 	if news := c.retire(); len(p.spare) < maxSpare {
 		p.spare = append(p.spare, news)
 	}
-	if again && c.attempt > 0 {
+	if again && c.attempt > 0 && c.attempt < maxAttempts {
 		p.past.Add(c.req.ID, past{c.attempt, c.others, identity(&c.req)})
 	}
 }

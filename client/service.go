@@ -48,6 +48,7 @@ type services struct {
 	named    *lru.Cache[string, *service]
 	last     atomic.Pointer[service]      // that was called; that it is the newest in named stays true without being said again
 	announce func(queue, presence string) // may be nil
+	sessions int                          // so far
 }
 
 // A service is one that the client has called.
@@ -69,6 +70,7 @@ type service struct {
 
 	exchangeIn conn.Session // that its exchange was found in
 	missed     time.Time    // when it was looked for in vain
+	sessions   int          // when it was last brought up to date
 }
 
 // A line is what the client knows of a channel that requests to a service take, in this session.
@@ -103,6 +105,7 @@ func (s *services) get(name string, make func() *service) *service {
 	svc, ok := s.named.Get(name)
 	if !ok {
 		svc = make()
+		svc.sessions = s.sessions
 		s.named.Add(name, svc)
 	}
 	s.last.Store(svc)
@@ -114,6 +117,7 @@ func (s *services) get(name string, make func() *service) *service {
 func (s *services) known(svc *service, durable bool) (_ presence, denial error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reconnect(svc) // one that was forgotten while calls of it are out was not told
 	switch {
 	case svc.line(durable).silent && svc.state != denied:
 		return unknown, nil
@@ -145,7 +149,9 @@ func (s *services) miss(svc *service, durable bool, start time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := svc.line(durable)
-	l.silent = l.heard.Before(start)
+	if l.silent = l.heard.Before(start); l.silent && l.pings == maxSilent { // nor did what was sent after the pings: maybe it is the broker
+		l.pings = 0
+	}
 }
 
 // silence returns how long to wait for the answer to a ping that is to show whether anything comes back; 0, if that is
@@ -258,19 +264,29 @@ func (svc *service) expect(grace time.Duration) {
 func (s *services) reconnected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sessions++
 	for _, svc := range s.named.Values() {
-		svc.exchangeIn = nil // a session that is over is not to be kept
-		switch svc.state {
-		case denied:
-			continue // that is why there is a new session
-		case present, busy:
-			svc.backBy = time.Now().Add(returnGrace)
-			svc.direct, svc.stored = line{silent: true}, line{silent: true}
-		default:
-			svc.direct, svc.stored = line{}, line{}
-		}
-		svc.state = unknown
+		s.reconnect(svc)
 	}
+}
+
+// reconnect is called with the mutex locked.
+func (s *services) reconnect(svc *service) {
+	if svc.sessions == s.sessions {
+		return
+	}
+	svc.sessions = s.sessions
+	svc.exchangeIn = nil // a session that is over is not to be kept
+	switch svc.state {
+	case denied:
+		return // that is why there is a new session
+	case present, busy:
+		svc.backBy = time.Now().Add(returnGrace)
+		svc.direct, svc.stored = line{silent: true}, line{silent: true}
+	default:
+		svc.direct, svc.stored = line{}, line{}
+	}
+	svc.state = unknown
 }
 
 // A ServiceState is what a client knows of a service.

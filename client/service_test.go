@@ -2,6 +2,7 @@ package client
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -34,5 +35,29 @@ func TestReconnectedForgetsSession(t *testing.T) {
 		if s.reconnected(); svc.exchangeIn != nil {
 			t.Errorf("%v: the session is kept", state)
 		}
+	}
+}
+
+// A service that was forgotten, since many others were called, while calls to it are out, hears of a new session all the same.
+func TestReconnectedForgottenService(t *testing.T) {
+	s := newServices(nil)
+	svc := s.get("math", func() *service { return &service{} })
+	s.learn(svc, "q", present)
+	for i := range maxServices {
+		s.get(strconv.Itoa(i), func() *service { return &service{} })
+	}
+	s.reconnected()
+	if known, _ := s.known(svc, false); known != unknown || !s.returning(svc) || s.silence(svc, false) == 0 {
+		t.Errorf("got %v, returning %v, want unknown, and to be listened for", known, s.returning(svc))
+	}
+	s.learn(svc, "q", present)
+	s.hear(svc, false)
+	if known, _ := s.known(svc, false); known != present {
+		t.Errorf("got %v, want it told once", known)
+	}
+	fresh := s.get("fresh", func() *service { return &service{} })
+	s.learn(fresh, "q", present)
+	if known, _ := s.known(fresh, false); known != present {
+		t.Errorf("a new one: got %v, want present", known)
 	}
 }

@@ -49,17 +49,44 @@ func TestSilentChannel(t *testing.T) {
 
 // A client whose first session is silent gives up one call, not those that come after it.
 func TestSilentFromTheStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(c conn.Connector) conn.Connector {
-			d := &dropper{Connector: c}
-			d.channels.Store(1)
-			return d
-		}, client.WithTimeout(5*time.Second))
-		r.serve(r.broker.Connector("server"), twice)
-		_, err := r.call(t.Context(), 21)
-		check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown, rpc.ErrNoAnswer)
-		r.mustCall(21)
-	})
+	for _, channels := range []int32{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(c conn.Connector) conn.Connector {
+				d := &dropper{Connector: c}
+				d.channels.Store(channels)
+				return d
+			}, client.WithTimeout(5*time.Second))
+			r.serve(r.broker.Connector("server"), twice)
+			_, err := r.call(t.Context(), 21)
+			check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown, rpc.ErrNoAnswer)
+			r.mustCall(21, client.WithTimeout(time.Minute))
+		})
+	}
+}
+
+// It may last for longer than the pings do. That nothing came back of them is no reason to listen no more.
+func TestSilentForLong(t *testing.T) {
+	for _, channels := range []int32{3, 4, 9} {
+		synctest.Test(t, func(t *testing.T) {
+			var d *dropper
+			r := newRig(t, func(c conn.Connector) conn.Connector {
+				d = &dropper{Connector: c}
+				return d
+			}, client.WithTimeout(5*time.Minute))
+			r.serve(r.broker.Connector("server"), twice)
+			r.mustCall(21)
+			d.channels.Store(channels)
+			r.conn.Lose()
+			start := time.Now()
+			r.mustCall(21)
+			if took := time.Since(start); channels == 3 && took > 15*time.Second {
+				t.Errorf("it took %v, want 14s: pings of 2, 4 and 8 s", took)
+			}
+			if d.channels.Load() > 0 {
+				t.Error("not all channels were silent: the test shows nothing")
+			}
+		})
+	}
 }
 
 // However often that happens in one session, the client finds another channel, and leaves no more than a few behind.

@@ -24,6 +24,11 @@ func newControl() control {
 
 // do runs f, which does what op says to the thing of the first name, with the control channel.
 func (s *session) do(ctx context.Context, op string, names []string, f func(ch *amqp.Channel) error) error {
+	return s.doOr(ctx, op, names, f, nil)
+}
+
+// doOr is do with what undoes f, in case that it succeeds when ctx has ended.
+func (s *session) doOr(ctx context.Context, op string, names []string, f func(ch *amqp.Channel) error, undo func()) error {
 	if err := checkNames(names...); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -44,7 +49,7 @@ func (s *session) do(ctx context.Context, op string, names []string, f func(ch *
 			}
 		}
 		return f(c.ch)
-	}, nil)
+	}, undo)
 }
 
 // checkNames refuses names that the library could not write: it would end the connection.
@@ -65,11 +70,15 @@ func (s *session) DeclareExchange(ctx context.Context, e Exchange) error {
 
 func (s *session) DeclareQueue(ctx context.Context, q Queue) (info QueueInfo, err error) {
 	got := make(chan amqp.Queue, 1)
-	err = s.do(ctx, "declare queue", []string{q.Name}, func(ch *amqp.Channel) error {
+	var undo func()
+	if q.Name == "" { // or nobody would know its name
+		undo = func() { s.DeleteQueue(context.Background(), (<-got).Name) }
+	}
+	err = s.doOr(ctx, "declare queue", []string{q.Name}, func(ch *amqp.Channel) error {
 		r, err := ch.QueueDeclare(q.Name, q.Durable, q.AutoDelete, q.Exclusive, false, amqp.Table(q.Args))
 		got <- r
 		return err
-	})
+	}, undo)
 	return queueInfo(got, err)
 }
 

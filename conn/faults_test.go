@@ -351,3 +351,41 @@ func TestCancelledConsumersLeaveNoChannels(t *testing.T) {
 		must(t, d.Ack())
 	}
 }
+
+// Who stops to wait for a queue that the broker names does not leave it behind.
+func TestDeclareAbandoned(t *testing.T) {
+	m := open(t, testbroker.URL(t))
+	s := session(t, m)
+	queues := func() string {
+		out, err := testbroker.Node(t).Ctl(t.Context(), "eval", "length(rabbit_amqqueue:list()).")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	before, abandoned := queues(), 0
+	for i := range 300 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*20*time.Microsecond)
+		q, err := s.DeclareQueue(ctx, conn.Queue{Exclusive: true})
+		cancel()
+		if err != nil {
+			abandoned++
+			continue
+		}
+		if err := s.DeleteQueue(t.Context(), q.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if abandoned == 0 || abandoned == 300 {
+		t.Errorf("%d of 300 were abandoned: the test shows nothing", abandoned)
+	}
+	for limit := time.Now().Add(10 * time.Second); ; {
+		after := queues()
+		if after == before {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s queues before, %s after", before, after)
+		}
+	}
+}

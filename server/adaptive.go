@@ -55,6 +55,7 @@ const (
 	precision   = 0.07 // of what calls take: the more that differs, the more calls are looked at
 	saturated   = 0.9  // of the limit is in use: it is the limit that bounds
 	worth       = 0.3  // of what was added gets done in addition
+	windowMost  = 1000 // times that, or what a call takes: the longest that a window lasts which is not precise
 	rest        = 10   // windows at most, until fewer are tried again
 )
 
@@ -128,7 +129,7 @@ func (l *limit) step(d time.Duration) bool {
 	case l.used.Seconds() < saturated*float64(l.now)*d.Seconds():
 		m = measurement{}
 	case l.ended < windowCalls || !l.precise():
-		return false
+		return d >= windowMost*max(windowLeast, time.Duration(l.pace)) // a call of an hour is not to hide the others for ever
 	case before.limit == 0:
 		more = false
 	case before.limit != m.limit:

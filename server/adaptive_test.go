@@ -238,3 +238,42 @@ func BenchmarkAdaptiveLimit(b *testing.B) {
 func BenchmarkTenantLimit(b *testing.B) {
 	benchmark(b, func(s *Server) rpc.Interceptor { return s.limitTenants })
 }
+
+// A call that hung for an hour hides the others for minutes, and not for hours.
+func TestLimitOutlier(t *testing.T) {
+	l := newLimit(1, 64)
+	now := time.Unix(0, 0)
+	busy(l, &now, time.Second)
+	l.now = 2 // where an outage has left it
+	l.enter(now, true)
+	l.leave(now.Add(-time.Hour), now, true)
+	begin := now
+	for l.now < 32 {
+		busy(l, &now, time.Second)
+		if now.Sub(begin) > 10*time.Minute {
+			t.Fatalf("the limit is %d after %v", l.now, now.Sub(begin))
+		}
+	}
+}
+
+// busy has a server at its limit for d: each call takes 10 ms, and so more of them do more.
+func busy(l *limit, now *time.Time, d time.Duration) {
+	var starts []time.Time // of the calls that run, in order
+	for until := now.Add(d); now.Before(until); {
+		for {
+			if _, ok := l.enter(*now, false); !ok {
+				break
+			}
+			starts = append(starts, *now)
+			*now = now.Add(time.Microsecond)
+		}
+		if end := starts[0].Add(10 * time.Millisecond); end.After(*now) {
+			*now = end
+		}
+		l.leave(starts[0], *now, true)
+		starts = starts[1:]
+	}
+	for _, start := range starts {
+		l.leave(start, *now, false)
+	}
+}

@@ -26,7 +26,7 @@ type direct struct {
 const (
 	directTimeout = 5 * time.Second // to dial, or for the broker's verdict
 	internalError = 541             // what RabbitMQ up to 4.2 makes of an address that was made up
-	maxTried      = 4096            // addresses remembered; one that is forgotten is tried again
+	maxTried      = 32768           // addresses remembered; one that is forgotten is tried again
 )
 
 var (

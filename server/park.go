@@ -10,7 +10,10 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
-const parkTimeout = 5 * time.Second // of one try
+const (
+	parkTimeout = 5 * time.Second  // of one try
+	parkMost    = 10 * time.Minute // between two
+)
 
 // park moves a request to the service's parked queue. It does not give up before the session ends, or the server stops:
 // nothing else keeps the request, and to give it back to the broker could be once too often for a quorum queue.
@@ -20,15 +23,18 @@ func (s *Server) park(ctx context.Context, j *job, r *rpc.Request, starts int) e
 	m := wire.EncodeParked(&request, s.service, wire.Parking{
 		Reason: "no server lived to answer it", Attempts: starts, At: time.Now(), Server: s.opts.name, User: r.User,
 	})
-	for {
+	for wait := refusedWait; ; {
 		err := s.publishParked(context.WithoutCancel(ctx), j, m)
 		if err == nil {
 			break
 		}
 		s.opts.log.ErrorContext(ctx, "request cannot be parked", "service", s.service, "method", r.Method, "call", r.ID,
 			"attempts", starts, "err", err)
+		if errors.Is(err, errUnconfirmed) { // which may be there all the same: not too many of them
+			wait = min(2*wait, parkMost)
+		}
 		select {
-		case <-time.After(refusedWait):
+		case <-time.After(wait):
 			continue
 		case <-j.session.Done():
 		case <-j.stop:

@@ -13,6 +13,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/idempotency/bolt"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -336,5 +337,28 @@ func TestLateDelivery(t *testing.T) {
 		}
 		r.conn.Lose()
 		synctest.Wait()
+	})
+}
+
+// A parked queue that does not confirm may have the request all the same: it does not get many copies.
+func TestParkedQueueIsMute(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var mute atomic.Bool
+		mute.Store(true)
+		c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+			if m.Key == wire.ParkedQueue("math") && mute.Load() {
+				return p.Publish(m, func(bool) {})
+			}
+			return p.Publish(m, confirmed)
+		}}
+		r.start(c, twice, memory(t, 5))
+		r.send(r.request("21", forever(3600_000*5)))
+		time.Sleep(time.Hour)
+		mute.Store(false)
+		time.Sleep(11 * time.Minute)
+		if n := len(r.parked()); n < 2 || n > 16 {
+			t.Errorf("%d copies after an hour, want a few, and the last one", n)
+		}
+		r.replies()
 	})
 }

@@ -286,3 +286,36 @@ func TestSaysThatRequestRuns(t *testing.T) {
 		})
 	}
 }
+
+// A quorum queue counts what is given back as deliveries that failed. To be given back often is no reason to be parked.
+func TestPauseOverAndOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var runs counter
+		end := make(chan struct{})
+		p := r.start(r.conn, func(_ context.Context, n int) (int, error) {
+			runs.add(1)
+			if n == 1 {
+				<-end
+			}
+			return 2 * n, nil
+		}, server.WithWorkers(1), server.WithQuorumQueue(20))
+		r.send(r.request("1", forever(3600_000)))
+		synctest.Wait()
+		r.send(r.request("2", forever(3600_000)))
+		for i := range 8 {
+			synctest.Wait()
+			p.Pause()
+			time.Sleep(10 * time.Second)
+			if q, _ := r.broker.Queue("rabbitrpc.math"); i == 1 && q.Ready != 1 {
+				t.Errorf("%+v, want the request that waits to be given back", q)
+			}
+			p.Resume()
+			time.Sleep(10 * time.Second)
+		}
+		close(end)
+		time.Sleep(10 * time.Second) // who was delivered often waits a moment: he could be a killer
+		if got := summary(r.replies()); got != "[2 4]" || runs.ran() != 2 {
+			t.Errorf("got %s after %d runs, want both", got, runs.ran())
+		}
+	})
+}

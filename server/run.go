@@ -98,6 +98,18 @@ func giveBack(jobs []*job) {
 	}
 }
 
+// giveBackSome is giveBack of those for which there is no worker, but for what a quorum queue has delivered so often that it would soon
+// pass for a request that kills servers, though none has started it. That waits for a worker here.
+func (s *Server) giveBackSome(jobs *intake) {
+	limit := s.opts.startLimit()
+	for _, j := range jobs.empty() {
+		worn := s.opts.quorum > 0 && limit > 0 && wire.DeliveryCount(&j.delivery.Message)+2 >= limit
+		if !worn || !jobs.put(j) {
+			j.delivery.Nack(true)
+		}
+	}
+}
+
 // drain waits for the workers, and the acknowledgements of what they have answered, up to the limit.
 func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 	ended := make(chan struct{})
@@ -232,7 +244,7 @@ func (s *Server) serveSession(ctx context.Context, o outlet, jobs *intake) error
 			return err
 		}
 		if !paused {
-			giveBack(jobs.empty())
+			s.giveBackSome(jobs)
 			s.opts.log.Info("paused", "service", s.service)
 		}
 	}

@@ -13,7 +13,7 @@ type publisher struct {
 	s        *session
 	onReturn func(*conn.Return)
 
-	closed bool             // guarded by the broker's mutex, as what follows is
+	closed  bool             // guarded by the broker's mutex, as what follows is
 	last    [2]*conn.Message // without and with a confirmation
 	refused *conn.Message
 }

@@ -37,7 +37,7 @@ var simulated = []Mutant{
 	{
 		Name: "attempts-go-on", Guard: "a call that is made again goes on counting its attempts", Breaks: "I4 I6",
 		Edits: []Edit{
-			{"client/pending.go", "\tif again && c.attempt > 0 {", "\tif false {"},
+			{"client/pending.go", "\tif again && c.attempt > 0 && c.attempt < maxAttempts {", "\tif false {"},
 		},
 	},
 	{
