@@ -83,7 +83,9 @@ func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) erro
 	if err != nil {
 		return err
 	}
-	log := loggerAt(logs, zap.NewAtomicLevelAt(least), forPeople(c, logs))
+	outliveReaders()
+	log, written := spooledLogger(logs, zap.NewAtomicLevelAt(least), forPeople(c, logs))
+	defer written()
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
 		return err

@@ -41,6 +41,13 @@ func loggerAt(w io.Writer, level zap.AtomicLevel, forPeople bool) *slog.Logger {
 	return slog.New(tracing.LogHandler(zapslog.NewHandler(sampled(core), noStack)))
 }
 
+// spooledLogger is loggerAt for a daemon, which does not wait for its log to be read: see [spool]. What it returns with it is to be
+// called in the end.
+func spooledLogger(w io.Writer, level zap.AtomicLevel, forPeople bool) (_ *slog.Logger, written func()) {
+	s := newSpool(w, loggerAt(w, level, forPeople))
+	return loggerAt(s, level, forPeople), s.close
+}
+
 func parseLevel(level string) (zapcore.Level, error) {
 	if level == logOff {
 		return zapcore.InvalidLevel, nil // which is over all others

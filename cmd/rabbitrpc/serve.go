@@ -68,6 +68,7 @@ func newServe() *cobra.Command {
 }
 
 func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs io.Writer) error {
+	outliveReaders()
 	reloads, stop := hangups()
 	defer stop()
 	c, err := load()
@@ -79,7 +80,8 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 		return err
 	}
 	level := zap.NewAtomicLevelAt(least)
-	log := loggerAt(logs, level, forPeople(c, logs))
+	log, written := spooledLogger(logs, level, forPeople(c, logs))
+	defer written()
 	log.Info("starting", "version", version(), "services", named(c.Services))
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
