@@ -74,7 +74,9 @@ func (o *once) do(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
 	f := flight{KeyOf(req), FingerprintOf(req)}
 	hash := o.flights.hash(f)
 	// Whoever waited asks the store too: it has the outcome, if there is one.
+	joined := false
 	for left := o.flights.enter(hash); left != nil; left = o.flights.enter(hash) {
+		joined = true
 		select {
 		case <-left:
 		case <-ctx.Done():
@@ -85,7 +87,7 @@ func (o *once) do(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
 	for waits, runs := 0, 0; ; {
 		begun, err := o.begin(ctx, f)
 		if err != nil {
-			return nil, err
+			return nil, doubt(err, joined || waits+runs > 0)
 		}
 		if begun.State == InFlight {
 			if waits++; !pause(ctx, waits) {
@@ -96,9 +98,17 @@ func (o *once) do(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
 		reply, err, undone := o.answer(ctx, req, begun)
 		// Only the store's part of the effect was undone: a handler may have another.
 		if runs++; !undone || req.AtMostOnce || runs == mostRuns || !pause(ctx, runs) {
-			return reply, err
+			return reply, doubt(err, runs > 1)
 		}
 	}
+}
+
+// doubt returns err, which is no no if the call may have run, here or elsewhere, since it was asked for.
+func doubt(err error, may bool) error {
+	if e, ok := errors.AsType[*rpc.Error](err); ok && may && e.Executed == rpc.ExecutedNo {
+		return e.WithExecuted(rpc.ExecutedUnknown)
+	}
+	return err
 }
 
 // pause waits before the next question to the store, longer each time. It is false if
@@ -191,8 +201,10 @@ func (o *once) settle(ctx *grace, begun Begun, record *Record, again bool) *rpc.
 	defer ctx.end()
 	if again {
 		// If this fails the call cannot run until the store lets go of the claim.
-		// What became of it is true all the same.
-		_ = o.store.Abandon(ctx, begun.Token)
+		// What became of it is true all the same, unless another has it.
+		if err := o.store.Abandon(ctx, begun.Token); errors.Is(err, ErrLost) {
+			return rpc.Errorf(rpc.Unavailable, "the claim of the call was lost").WithCause(err).WithRetryAfter(askAgainAfter)
+		}
 		if begun.State == Orphaned {
 			return record.Err.WithExecuted(rpc.ExecutedUnknown) // by whoever had it before
 		}

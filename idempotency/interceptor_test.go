@@ -391,6 +391,9 @@ func (f *faulty) Complete(ctx context.Context, token idempotency.Token, record *
 
 func (f *faulty) Abandon(ctx context.Context, token idempotency.Token) error {
 	f.settle(ctx)
+	if f.begun.State != 0 {
+		return nil
+	}
 	return f.Store.Abandon(ctx, token)
 }
 

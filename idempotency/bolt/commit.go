@@ -19,6 +19,7 @@ func (s *Store) commitAll() {
 	var owed []*op
 	var retry <-chan time.Time
 	for last := false; !last; {
+		s.owed.Store(bytesOf(owed))
 		if retry == nil && len(owed) > 0 {
 			retry = time.After(retryEvery)
 		}
@@ -38,6 +39,13 @@ func (s *Store) commitAll() {
 		}
 	}
 	s.retry(owed)
+}
+
+func bytesOf(ops []*op) (n int64) {
+	for _, o := range ops {
+		n += int64(len(o.record))
+	}
+	return n
 }
 
 // retry writes what is owed, and returns what still is. It goes one by one, since what is too large for the disk must

@@ -12,7 +12,11 @@ const askAgainAfter = 100 * time.Millisecond
 
 // oldest returns the entry that has been settled for the longest, if there is one.
 func (g *group) oldest() (id callID, at time.Time, ok bool) {
-	k, _ := g.ages.Cursor().First()
+	c := g.ages.Cursor()
+	k, _ := c.First()
+	if last, _ := c.Last(); len(last) == 8+len(id) && int64(binary.BigEndian.Uint64(last)) > g.now.UnixNano() {
+		k = last // the clock was set back: what is from the future goes first, or it would keep out all that is new
+	}
 	if len(k) != 8+len(id) {
 		return id, at, false
 	}

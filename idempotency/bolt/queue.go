@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	maxGroup      = 1024     // operations that are written together, at most
-	maxGroupBytes = 8 << 20  // in their records, about: the memory for a group is a small multiple of it
-	maxWaiting    = 16 << 10 // operations
+	maxGroup      = 1024          // operations that are written together, at most
+	maxGroupBytes = 8 << 20       // in their records, about: the memory for a group is a small multiple of it
+	maxWaiting    = 16 << 10      // operations
+	maxOwed       = maxGroupBytes // of outcomes that could not be written: more calls would only add to them
 )
 
 var errClosed = errors.New("bolt: store is closed")

@@ -26,6 +26,7 @@ type Store struct {
 	db      *bbolt.DB
 	update  func(func(*bbolt.Tx) error) error // db.Update, unless a test breaks it
 	queue   *queue
+	owed    atomic.Int64 // bytes of outcomes that could not be written yet
 	durable atomic.Int64 // the last transaction that is on disk for sure
 	wg      sync.WaitGroup
 	close   func() error
@@ -159,6 +160,9 @@ func newOp(k kind, key idempotency.Key) *op {
 
 // do has the operation done with the next group.
 func (s *Store) do(ctx context.Context, o *op) result {
+	if o.kind == begin && s.owed.Load() > maxOwed {
+		return result{err: refuse("too many outcomes wait for the disk", retryEvery)}
+	}
 	if err := s.queue.put(o); err != nil {
 		return result{err: err}
 	}

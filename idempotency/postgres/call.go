@@ -15,11 +15,21 @@ type call struct {
 	locks       []int64 // of the call with its payload, and of the call
 }
 
-func newCall(key idempotency.Key, fingerprint idempotency.Fingerprint) *call {
+// newCall is of a schema, since the locks are those of a database.
+func newCall(schema string, key idempotency.Key, fingerprint idempotency.Fingerprint) *call {
 	c := &call{key: sum(key), fingerprint: fingerprint}
-	both := sha256.Sum256(append(c.key[:], fingerprint[:]...))
-	c.locks = []int64{int64(binary.BigEndian.Uint64(both[:])), int64(binary.BigEndian.Uint64(c.key[:]))}
+	c.locks = []int64{lock(schema, c.key[:], fingerprint[:]), lock(schema, c.key[:])}
 	return c
+}
+
+// lock is the number of an advisory lock.
+func lock(schema string, of ...[]byte) int64 {
+	h := sha256.New()
+	h.Write([]byte(schema + "\x00"))
+	for _, b := range of {
+		h.Write(b)
+	}
+	return int64(binary.BigEndian.Uint64(h.Sum(nil)))
 }
 
 func (c *call) args(more ...any) []any {

@@ -52,6 +52,8 @@ func (s *Store) settle(ctx context.Context, doing, statement string, args ...any
 			return idempotency.ErrLost
 		case !lost(err) && !conflict(err) || !sleep(ctx, retryAfter):
 			return advise(doing, err)
+		case lost(err):
+			s.pool.Reset() // they may all lead to a server that is not the primary any more
 		}
 	}
 }
@@ -78,6 +80,9 @@ func (s *Store) renewAll(ctx context.Context) {
 		}
 		within, cancel := context.WithTimeout(ctx, every)
 		if _, err := s.pool.Exec(within, renewName, keys, fences, s.lease); err != nil && ctx.Err() == nil {
+			if lost(err) {
+				s.pool.Reset()
+			}
 			s.log.Warn("claims not renewed: others take them over when their lease is over", "claims", len(keys), "err", advise("renew", err))
 		}
 		cancel()

@@ -14,6 +14,7 @@ import (
 const (
 	uniqueViolation      = "23505"
 	readOnly             = "25006"
+	notSupported         = "0A000" // also of BEGIN READ WRITE, on a standby
 	invalidAuthorization = "28000"
 	invalidPassword      = "28P01"
 	invalidDatabase      = "3D000"
@@ -46,7 +47,7 @@ func conflict(err error) bool {
 // the primary any more.
 func lost(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || fatal(e) || e.Code == readOnly
+	return !ok || fatal(e) || e.Code == readOnly || e.Code == notSupported
 }
 
 // fatal says whether PostgreSQL has ended the connection with the error, and not only the transaction.

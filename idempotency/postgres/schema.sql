@@ -162,7 +162,8 @@ DECLARE
 	aged   timestamptz := (SELECT moment - retention / 2 FROM {schema}.meta);
 BEGIN
 	UPDATE {schema}.records r SET lease = moment + p_lease, created = CASE WHEN r.created < aged THEN moment ELSE r.created END
-		FROM unnest(p_keys, p_fences) AS held (key, fence)
+		FROM (SELECT l.key, l.fence FROM {schema}.records l JOIN unnest(p_keys, p_fences) AS held (key, fence)
+			ON l.key = held.key AND l.fence = held.fence WHERE l.head IS NULL FOR UPDATE OF l SKIP LOCKED) AS held
 		WHERE r.key = held.key AND r.fence = held.fence AND r.head IS NULL;
 END $$;
 
@@ -179,7 +180,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	moment timestamptz := clock_timestamp();
 	width  interval;
-	latest timestamptz;
+	latest timestamptz; -- of those from now on without a gap
+	next   timestamptz;
 	since  timestamptz;
 	leaf   text;
 BEGIN
@@ -190,15 +192,21 @@ BEGIN
 	UPDATE {schema}.meta SET retention = p_retention WHERE retention < p_retention;
 	SELECT retention / 4 INTO width FROM {schema}.meta;
 	LOOP
-		SELECT max(upper) INTO latest FROM {schema}.partitions;
+		-- The clock may have been ahead for a while: then there are some beyond a gap.
+		SELECT min(upper) INTO latest FROM {schema}.partitions p WHERE upper > moment - width
+			AND NOT EXISTS (SELECT FROM {schema}.partitions q WHERE q.lower = p.upper);
 		EXIT WHEN latest >= moment + 2 * width;
+		IF latest IS NULL THEN
+			SELECT max(upper) INTO latest FROM {schema}.partitions;
+		END IF;
 		-- The first begins in the past: the clock may be set back a little.
 		since := greatest(latest, date_trunc('second', moment - width));
+		SELECT least(since + width, min(lower)) INTO next FROM {schema}.partitions WHERE lower >= since;
 		leaf := 'records_' || to_char(since AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MISS');
 		EXECUTE format('CREATE TABLE {schema}.%I (LIKE {schema}.records) WITH (fillfactor = 60)', leaf);
 		EXECUTE format('CREATE UNIQUE INDEX ON {schema}.%I (key)', leaf);
-		EXECUTE format('ALTER TABLE {schema}.records ATTACH PARTITION {schema}.%I FOR VALUES FROM (%L) TO (%L)', leaf, since, since + width);
-		INSERT INTO {schema}.partitions VALUES (leaf, since, since + width);
+		EXECUTE format('ALTER TABLE {schema}.records ATTACH PARTITION {schema}.%I FOR VALUES FROM (%L) TO (%L)', leaf, since, next);
+		INSERT INTO {schema}.partitions VALUES (leaf, since, next);
 	END LOOP;
 END $$;
 

@@ -34,7 +34,7 @@ func (s *Store) Begin(ctx context.Context, key idempotency.Key, fingerprint idem
 	if err != nil {
 		return idempotency.Begun{}, err
 	}
-	a, t, err := s.begin(ctx, newCall(key, fingerprint), left)
+	a, t, err := s.begin(ctx, newCall(s.schema, key, fingerprint), left)
 	switch code := codeOf(err); {
 	case conflict(err) || code == uniqueViolation:
 		return idempotency.Begun{State: idempotency.InFlight}, nil // another claimed it at the same time

@@ -1,0 +1,88 @@
+package bolt
+
+import (
+	"bytes"
+	"errors"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/rabbitrpc/rabbitrpc/idempotency"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
+)
+
+// The file is full, of entries that are from the future since the clock was set back by an hour: each new one is let in
+// for one of them, not only the first one.
+func TestFullAndClockSetBack(t *testing.T) {
+	path := newFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Hour)
+		s := open(t, path, WithEntries(100))
+		for n := range 100 {
+			s.run(n)
+		}
+		s.close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, path, WithEntries(100))
+		defer s.close()
+		refused := 0
+		for n := range 50 {
+			begun, err := s.Begin(t.Context(), key(1000+n), fingerprint)
+			if err != nil {
+				refused++
+				if refused == 1 {
+					t.Logf("call %d: %v, retry after %v", n, err, err.(*rpc.Error).RetryAfter)
+				}
+				continue
+			}
+			s.complete(1000+n, begun.Token)
+		}
+		if refused > 0 {
+			t.Errorf("%d of 50 calls refused, though 99 entries can go", refused)
+		}
+	})
+}
+
+// Small claims can be written, large outcomes cannot: what is kept in memory has no bound.
+func TestOwedIsBounded(t *testing.T) {
+	s := open(t, newFile(t), WithBytes(16<<20))
+	s.set(func(fn func(*bbolt.Tx) error) error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			if err := fn(tx); err != nil {
+				return err
+			}
+			if k, _ := tx.Bucket(callsBucket).Cursor().First(); k != nil { // a large outcome
+				return errDisk
+			}
+			return nil
+		})
+	})
+	var start, end runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&start)
+	record := &idempotency.Record{Reply: &rpc.Reply{Body: bytes.Repeat([]byte("x"), 1<<20)}}
+	accepted := 0
+	for n := range 200 {
+		begun, err := s.Begin(t.Context(), key(n), fingerprint)
+		if rpc.CodeOf(err) == rpc.ResourceExhausted {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted++
+		if err := s.Complete(t.Context(), begun.Token, record); !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&end)
+	if grown := (int64(end.HeapAlloc) - int64(start.HeapAlloc)) >> 20; grown > 32 {
+		t.Errorf("%d calls let in, %d MiB kept in memory, with a bound of 16 MiB; stats %+v", accepted, grown, s.Stats())
+	}
+	s.works()
+}
