@@ -139,9 +139,13 @@ func (d *Daemon) guard(s *service) {
 
 // announce waits until all services take calls, and says so, unless ctx ends before.
 func (d *Daemon) announce(ctx context.Context) bool {
-	for _, s := range d.current() {
+	for waiting := d.current(); len(waiting) > 0; {
 		select {
-		case <-s.server.Ready():
+		case <-waiting[0].server.Ready():
+			waiting = waiting[1:]
+		case <-d.opts.Reloads: // it may be what they wait for
+			d.reload(ctx)
+			waiting = d.current()
 		case <-ctx.Done():
 			return false
 		}

@@ -28,8 +28,10 @@ func (d *Daemon) reloads(ctx context.Context) {
 
 // reload applies what can be applied of a new configuration, and says of each key that has changed whether it was.
 func (d *Daemon) reload(ctx context.Context) {
-	d.system.reloading()
-	defer func() { d.system.say("READY=1", d.status()) }()
+	if d.ready.Load() {
+		d.system.reloading()
+		defer func() { d.system.say("READY=1", d.status()) }()
+	}
 	next, err := d.opts.Reload()
 	if err != nil {
 		for _, err := range lines(err) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
@@ -200,4 +201,26 @@ func TestReloadCredentials(t *testing.T) {
 	if log := r.log.String(); strings.Contains(log, "secret-") || strings.Contains(log, "cannot connect") {
 		t.Errorf("it has tried what was in force before, or a password is in the log:\n%s", log)
 	}
+}
+
+// What keeps a daemon from its start can be set right by a reload.
+func TestReloadBeforeReady(t *testing.T) {
+	dir := t.TempDir()
+	broker, err := url.Parse(testbroker.URL(t))
+	must(t, err)
+	wrong, right := filepath.Join(dir, "wrong"), filepath.Join(dir, "right")
+	must(t, os.WriteFile(wrong, []byte("guest:wrong\n"), 0o600))
+	password, _ := broker.User.Password()
+	must(t, os.WriteFile(right, []byte(broker.User.Username()+":"+password+"\n"), 0o600))
+	text := "broker: {credentials_file: " + wrong + "}\nservices: [{name: re-start, kind: worker}]"
+	caller(t, "re-start")
+	r := start(t, text)
+	for limit := time.Now().Add(patience); !strings.Contains(r.log.String(), "broker refuses"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("it was not refused: the test shows nothing")
+		}
+	}
+	r.write(strings.Replace(text, wrong, right, 1))
+	r.hup <- syscall.SIGHUP
+	r.waitReady()
 }

@@ -173,3 +173,14 @@ func TestTLS(t *testing.T) {
 	_, err := u.Handle(within(t, 5*time.Second), &rpc.Request{}) // its certificate is of nobody we know
 	check(t, err, rpc.Unavailable, "upstream cannot be reached", rpc.ExecutedNo)
 }
+
+// An upstream that speaks something else from now on does not keep a worker.
+func TestSwitchedProtocols(t *testing.T) {
+	u, _ := upstream(t, listener(t, func(c net.Conn) {
+		readRequest(c)
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+		io.Copy(io.Discard, c)
+	}), nil)
+	_, err := u.Handle(within(t, 5*time.Second), &rpc.Request{})
+	check(t, err, rpc.Unknown, "upstream answered 101 Switching Protocols", rpc.ExecutedYes)
+}

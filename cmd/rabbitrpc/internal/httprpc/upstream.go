@@ -73,6 +73,9 @@ func (u *Upstream) Handle(ctx context.Context, r *rpc.Request) (*rpc.Reply, erro
 		return nil, u.lost(ctx, r, &sent, err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which ctx does not end
+		return nil, ofStatus(resp, nil)
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(u.cfg.MaxReply)+1))
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,4 +180,25 @@ func near(t *testing.T, what string, got, want float64) {
 	if got < want*7/8 || got > want*9/8 {
 		t.Errorf("%s is %v, want %v", what, got, want)
 	}
+}
+
+// A service whose workers are all held by requests that are overdue takes no more.
+func TestAllWorkersHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t)
+		p.servers = []*server.Server{p.server}
+		var calls sync.WaitGroup
+		for range 16 {
+			calls.Go(func() { p.call("wait", "60", client.WithTimeout(time.Second)) })
+		}
+		for _, want := range []string{
+			"service math ok serving", "service math failed serving, but requests that are overdue hold all workers", "service math ok serving",
+		} {
+			if got := checks(p.board); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		calls.Wait()
+	})
 }

@@ -59,6 +59,9 @@ func (b *Board) Checks() []Check {
 			Name: "service " + s.Service(), OK: state.Phase == server.Serving,
 			For: time.Since(state.Since).Seconds(), Text: state.Phase.String(),
 		}
+		if st := s.Stats(); c.OK && st.Stuck >= int64(st.Workers) {
+			c.OK, c.Text = false, "serving, but requests that are overdue hold all workers"
+		}
 		if state.Err != nil {
 			c.Text += ": " + printable(cut(state.Err.Error()))
 		}
