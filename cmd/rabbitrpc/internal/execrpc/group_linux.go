@@ -2,6 +2,7 @@ package execrpc
 
 import (
 	"errors"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,5 +25,18 @@ func (g *group) wait() error {
 		}
 	}
 	g.killRest()
-	return g.cmd.Wait()
+	err := g.cmd.Wait()
+	if os.Getpid() == 1 {
+		go reap(g.cmd.Process.Pid)
+	}
+	return err
+}
+
+// reap takes leave of what was killed with a program: in a container, where this process is the init process, it inherits that.
+func reap(group int) {
+	for {
+		if _, err := unix.Wait4(-group, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return // nobody is left
+		}
+	}
 }
