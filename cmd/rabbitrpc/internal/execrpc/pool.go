@@ -2,6 +2,7 @@ package execrpc
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -13,6 +14,10 @@ import (
 type pool struct {
 	u    *Upstream
 	jobs chan *job
+
+	mu    sync.Mutex // guards what follows
+	alive int        // workers
+	since time.Time  // when none is: the last that has answered ended
 }
 
 // A job is a request on its way to a worker.
@@ -28,7 +33,7 @@ type result struct {
 }
 
 func newPool(u *Upstream) *pool {
-	p := &pool{u: u, jobs: make(chan *job)}
+	p := &pool{u: u, jobs: make(chan *job), since: time.Now()}
 	for range u.cfg.Pool {
 		u.running.Go(p.keep)
 	}
@@ -39,11 +44,41 @@ func (p *pool) handle(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 	j := &job{ctx, r, make(chan result, 1)}
 	select {
 	case p.jobs <- j:
+	case <-p.dead():
+		return nil, rpc.Errorf(rpc.Unavailable, "no worker runs").WithExecuted(rpc.ExecutedNo)
 	case <-ctx.Done():
 		return nil, notStarted(ctx.Err())
 	}
 	done := <-j.result // soon after ctx ends, too
 	return done.reply, done.err
+}
+
+// deadAfter is how long calls wait for a worker while none runs. Then others may take them.
+const deadAfter = time.Second
+
+// dead returns a channel that gets a value once no worker has run for a while, or nil if one runs.
+func (p *pool) dead() <-chan time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.alive > 0 {
+		return nil
+	}
+	return time.After(deadAfter - time.Since(p.since))
+}
+
+func (p *pool) started() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alive++
+}
+
+// ended counts a worker out. One that has not answered makes no difference: those that come after it are no better.
+func (p *pool) ended(answered bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.alive--; answered {
+		p.since = time.Now()
+	}
 }
 
 const (
@@ -59,8 +94,10 @@ func (p *pool) keep() {
 	for p.u.life.Err() == nil {
 		w, err := p.u.startWorker()
 		if err == nil {
+			p.started()
 			answered := false
 			answered, err = p.serve(w)
+			p.ended(answered)
 			w.stop(p.u.cfg.Grace)
 			if answered {
 				pause.Reset()

@@ -266,3 +266,40 @@ func TestComplaintsAreBounded(t *testing.T) {
 		t.Errorf("log has %d bytes", n)
 	}
 }
+
+// A pool whose program cannot run any more has calls go to others, instead of keeping them until their deadlines.
+func TestNoWorkerRuns(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "program")
+	install := func() {
+		if err := os.Symlink(self, program); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install()
+	u, _ := serve(t, func(c *execrpc.Config) { c.Command, c.Pool = []string{program, "worker"}, 2 }, "")
+	call := func(method string) error {
+		_, err := u.Handle(within(t, patience), &rpc.Request{ID: "1", Method: method})
+		return err
+	}
+	if err := call("pid"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	call("exit")
+	call("exit")
+	for range 3 {
+		check(t, call("pid"), rpc.Unavailable, "no worker runs", rpc.ExecutedNo, false)
+	}
+	install()
+	for end := time.Now().Add(patience); call("pid") != nil; {
+		if time.Now().After(end) {
+			t.Fatal("the program is there again, and nobody runs it")
+		}
+	}
+}
