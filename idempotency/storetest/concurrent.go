@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
 )
@@ -141,8 +142,8 @@ func (w *watched) hold(t *testing.T, s store, holder int, token idempotency.Toke
 	if n := w.holders.Add(1); n != 1 {
 		t.Errorf("%d holders of one call", n)
 	}
-	runtime.Gosched()
-	w.holders.Add(-1) // before the claim ends, since then another may get it
+	time.Sleep(time.Microsecond) // the others have their turn, for certain
+	w.holders.Add(-1)            // before the claim ends, since then another may get it
 	if rand.N(2) == 0 {
 		if err := s.Abandon(t.Context(), token); err != nil {
 			t.Errorf("Abandon: %v", err)
