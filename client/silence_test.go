@@ -26,11 +26,8 @@ func TestSilentChannel(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var d *dropper
-				r := newRig(t, func(c conn.Connector) conn.Connector {
-					d = &dropper{Connector: c}
-					return d
-				}, client.WithTimeout(8*time.Second))
+				d := &dropper{}
+				r := d.rig(t, client.WithTimeout(8*time.Second))
 				r.serve(r.broker.Connector("server"), slow(time.Second))
 				r.mustCall(21, tt.opts...)
 				d.channels.Store(2)
@@ -51,11 +48,9 @@ func TestSilentChannel(t *testing.T) {
 func TestSilentFromTheStart(t *testing.T) {
 	for _, channels := range []int32{1, 4} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, func(c conn.Connector) conn.Connector {
-				d := &dropper{Connector: c}
-				d.channels.Store(channels)
-				return d
-			}, client.WithTimeout(5*time.Second))
+			d := &dropper{}
+			d.channels.Store(channels)
+			r := d.rig(t, client.WithTimeout(5*time.Second))
 			r.serve(r.broker.Connector("server"), twice)
 			_, err := r.call(t.Context(), 21)
 			check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown, rpc.ErrNoAnswer)
@@ -68,11 +63,8 @@ func TestSilentFromTheStart(t *testing.T) {
 func TestSilentForLong(t *testing.T) {
 	for _, channels := range []int32{3, 4, 9} {
 		synctest.Test(t, func(t *testing.T) {
-			var d *dropper
-			r := newRig(t, func(c conn.Connector) conn.Connector {
-				d = &dropper{Connector: c}
-				return d
-			}, client.WithTimeout(5*time.Minute))
+			d := &dropper{}
+			r := d.rig(t, client.WithTimeout(5*time.Minute))
 			r.serve(r.broker.Connector("server"), twice)
 			r.mustCall(21)
 			d.channels.Store(channels)
@@ -92,11 +84,8 @@ func TestSilentForLong(t *testing.T) {
 // However often that happens in one session, the client finds another channel, and leaves no more than a few behind.
 func TestSilentOverAndOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d *dropper
-		r := newRig(t, func(c conn.Connector) conn.Connector {
-			d = &dropper{Connector: c}
-			return d
-		}, client.WithTimeout(10*time.Second))
+		d := &dropper{}
+		r := d.rig(t, client.WithTimeout(10*time.Second))
 		r.serve(r.broker.Connector("server"), twice)
 		for i := range 40 {
 			r.mustCall(21)
@@ -130,10 +119,7 @@ func TestSilentOverAndOver(t *testing.T) {
 func TestServersWithoutPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &dropper{pings: true}
-		r := newRig(t, func(c conn.Connector) conn.Connector {
-			d.Connector = c
-			return d
-		}, client.WithTimeout(30*time.Second))
+		r := d.rig(t, client.WithTimeout(30*time.Second))
 		r.serve(r.broker.Connector("server"), twice)
 		r.mustCall(21)
 		d.channels.Store(100)
@@ -161,6 +147,15 @@ type dropper struct {
 
 	mu     sync.Mutex
 	opened []*droppingPublisher
+}
+
+// rig is one whose client has a dropper.
+func (d *dropper) rig(t *testing.T, opts ...client.Option) *rig {
+	t.Helper()
+	return newRig(t, func(c conn.Connector) conn.Connector {
+		d.Connector = c
+		return d
+	}, opts...)
 }
 
 // silence has all channels drop what they take from now on.

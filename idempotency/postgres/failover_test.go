@@ -2,113 +2,146 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"net"
+	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/idempotency/postgres"
+	"github.com/rabbitrpc/rabbitrpc/internal/testlog"
 	"github.com/rabbitrpc/rabbitrpc/internal/testpostgres"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
-// address is one whose target can be changed for new connections, like a virtual address, or a name.
-type movable struct {
-	target atomic.Value
-	url    string
+// A pair is two servers with one address. The second has a schema, and what a test replicates.
+type pair struct {
+	t      *testing.T
+	line   *line // the address
+	server *chaos.Postgres
+	first  *database
+	second *database
+	heir   string // URL of the second, with the user and password of the first
 }
 
-func newMovable(t *testing.T, to string) *movable {
+func newPair(t *testing.T) *pair {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	first, second := testpostgres.Own(t), testpostgres.Own(t)
+	p := &pair{
+		t: t, line: newLine(t, first.URL()), server: first, first: newDatabaseAt(t, first.URL()), second: newDatabaseAt(t, second.URL()),
+	}
+	from, err := url.Parse(first.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	u, _ := url.Parse(to)
-	m := &movable{}
-	m.target.Store(u.Host)
-	u.Host = l.Addr().String()
-	m.url = u.String()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				s, err := net.Dial("tcp", m.target.Load().(string))
-				if err != nil {
-					return
-				}
-				defer s.Close()
-				go func() { io.Copy(s, c); s.Close() }()
-				io.Copy(c, s)
-			}()
-		}
-	}()
-	return m
+	to, err := url.Parse(second.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := from.User.Password()
+	p.second.exec("ALTER ROLE postgres PASSWORD '" + password + "'")
+	to.User = from.User
+	p.heir = to.String()
+	open(t, p.heir) // makes the schema
+	return p
 }
 
-// The primary comes back as a standby, and a while later the address leads to the new primary.
+// replicate has the second know a claim.
+func (p *pair) replicate(id string, begun idempotency.Begun) {
+	p.t.Helper()
+	begin(p.t, open(p.t, p.heir, postgres.WithLease(time.Minute)), id, idempotency.New)
+	p.second.exec("UPDATE rabbitrpc.records SET fence = $1, lease = clock_timestamp() + interval '4s'", int64(begun.Token.Fence))
+}
+
+// demote has the first come back as a standby, while the address still leads there.
+func (p *pair) demote() {
+	p.t.Helper()
+	dir := one[string](p.first, "SHOW data_directory")
+	p.first.exec("COPY (SELECT 1 WHERE false) TO '" + dir + "/standby.signal'")
+	if err := p.server.Stop(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.server.Start(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// promote has the address lead to the second.
+func (p *pair) promote() {
+	p.t.Helper()
+	u, err := url.Parse(p.heir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.line.lead(u.Host)
+}
+
+// Calls get to the new primary once the address leads there, though they met the standby before.
 func TestFailover(t *testing.T) {
-	old, next := testpostgres.Own(t), testpostgres.Own(t)
-	d := newDatabaseAt(t, old.URL())
-	e := newDatabaseAt(t, next.URL())
-	u, _ := url.Parse(old.URL())
-	password, _ := u.User.Password()
-	e.exec("ALTER ROLE postgres PASSWORD '" + password + "'")
-	there, _ := url.Parse(next.URL())
-	there.User = u.User
-	open(t, there.String()) // makes the schema, which a replica has
-	addr := newMovable(t, old.URL())
-	stores := map[string]*postgres.Store{"claims": open(t, addr.url), "transactions": openTx(t, addr.url)}
-	call := func(name, id string) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_, err := behind(stores[name], func(context.Context, *rpc.Request) (*rpc.Reply, error) { return &rpc.Reply{}, nil })(ctx, request(id))
-		return err
-	}
-	for name := range stores {
-		if err := call(name, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir := one[string](d, "SHOW data_directory")
-	d.exec("COPY (SELECT 1 WHERE false) TO '" + dir + "/standby.signal'")
-	if err := old.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := old.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for name := range stores {
-		t.Logf("%s, at the standby: %s", name, describe(call(name, name+"1")))
-	}
-	n, _ := url.Parse(next.URL())
-	addr.target.Store(n.Host)
-	for name := range stores {
-		var err error
-		end := time.Now().Add(10 * time.Second)
-		tries := 0
-		for ; time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-			tries++
-			if err = call(name, fmt.Sprint(name, "2-", tries)); err == nil {
-				break
+	for _, tt := range []struct {
+		name string
+		open func(testing.TB, string, ...postgres.Option) *postgres.Store
+	}{
+		{"claims", open},
+		{"transactions", openTx},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPair(t)
+			h := behind(tt.open(t, p.line.url), func(context.Context, *rpc.Request) (*rpc.Reply, error) { return &rpc.Reply{}, nil })
+			calls := 0
+			call := func() bool {
+				calls++
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				_, err := h(ctx, request(strconv.Itoa(calls)))
+				return err == nil
 			}
-		}
-		if err != nil {
-			t.Errorf("%s: %d calls in 10s, none gets to the new primary: %s", name, tries, describe(err))
-		} else {
-			t.Logf("%s: at the new primary with call %d", name, tries)
-		}
+			if !call() {
+				t.Fatal("the primary takes no calls")
+			}
+			p.demote()
+			if call() {
+				t.Fatal("a standby takes calls: the test shows nothing")
+			}
+			p.promote()
+			until(t, "the new primary takes calls", call)
+		})
 	}
+}
+
+func TestCompleteAfterFailover(t *testing.T) {
+	p := newPair(t)
+	s := open(t, p.line.url)
+	begun := begin(t, s, "x", idempotency.New)
+	p.replicate("x", begun)
+	p.demote()
+	completed := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // as the interceptor
+		defer cancel()
+		completed <- s.Complete(ctx, begun.Token, reply("x"))
+	}()
+	until(t, "it is at the standby", func() bool { return p.line.open() > 0 })
+	p.promote()
+	if err := <-completed; err != nil {
+		t.Errorf("Complete = %v, though the new primary was there", err)
+	}
+}
+
+func TestRenewAfterFailover(t *testing.T) {
+	p := newPair(t)
+	log := &testlog.Log{}
+	s := open(t, p.line.url, postgres.WithLease(3*time.Second), postgres.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	p.replicate("x", begin(t, s, "x", idempotency.New))
+	const lease = "SELECT lease FROM rabbitrpc.records"
+	replicated := one[time.Time](p.second, lease)
+	p.demote()
+	until(t, "a renewal has met the standby", func() bool { return strings.Contains(log.String(), "read-only") })
+	p.promote()
+	until(t, "the new primary has a renewal", func() bool { return one[time.Time](p.second, lease).After(replicated) })
 }
 
 // A server in transaction mode has taken over a call of one in claim mode that was frozen, and takes long. What the
@@ -116,26 +149,21 @@ func TestFailover(t *testing.T) {
 func TestRenewIsNotHeldUp(t *testing.T) {
 	d := newDatabase(t)
 	line := newLine(t, d.url)
-	frozen, other, tx := open(t, line.url, postgres.WithLease(time.Second)), open(t, d.url, postgres.WithLease(time.Second)), openTx(t, d.url)
+	frozen, other := open(t, line.url, postgres.WithLease(time.Second)), openTx(t, d.url)
 	begin(t, frozen, "x", idempotency.New) // its handler goes on
 	line.hold()
 	until(t, "the call is taken over", func() bool {
-		begun, err := tx.Begin(t.Context(), keyOf("x"), fingerprint)
+		begun, err := other.Begin(t.Context(), keyOf("x"), fingerprint)
 		return err == nil && begun.State == idempotency.Orphaned
 	}) // and runs
 	line.release()
-	var y idempotency.Begun
 	until(t, "it is back", func() bool {
-		var err error
-		y, err = frozen.Begin(t.Context(), keyOf("y"), fingerprint)
-		return err == nil && y.State == idempotency.New
+		begun, err := frozen.Begin(t.Context(), keyOf("y"), fingerprint)
+		return err == nil && begun.State == idempotency.New
 	})
-	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if begun, err := other.Begin(t.Context(), keyOf("y"), fingerprint); err == nil && begun.State != idempotency.InFlight {
-			t.Fatalf("state %d: taken over from a holder that lives and reaches PostgreSQL; its Complete: %v",
-				begun.State, frozen.Complete(t.Context(), y.Token, reply("y")))
-		}
-	}
+	const latest = "SELECT max(lease) FROM rabbitrpc.records" // that of y
+	first := one[time.Time](d, latest)
+	until(t, "the claim is renewed", func() bool { return one[time.Time](d, latest).After(first) })
 }
 
 // PostgreSQL's clock was three days ahead for a while. Half a day later there is a partition for now all the same.
@@ -151,16 +179,10 @@ func TestClockWasAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.age("19h") // which passes
-	var err error
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if _, err = s.Begin(t.Context(), keyOf("2"), fingerprint); err == nil {
-			return
-		}
-	}
-	open(t, d.url) // nor does a restart help
-	_, err = s.Begin(t.Context(), keyOf("2"), fingerprint)
-	t.Errorf("Begin = %v; the next partition begins in %s", err,
-		one[string](d, "SELECT (min(lower) - now())::text FROM rabbitrpc.partitions WHERE lower > now()"))
+	until(t, "there is a partition for now", func() bool {
+		_, err := s.Begin(t.Context(), keyOf("2"), fingerprint)
+		return err == nil
+	})
 }
 
 // The handler has an effect elsewhere, too, and PostgreSQL goes away under it: whoever is told must not take it for
@@ -181,53 +203,6 @@ func TestOutageUnderAHandler(t *testing.T) {
 	_, err := h(ctx, request("1"))
 	if rpc.Executed(err) == rpc.ExecutedNo {
 		t.Errorf("%d effects elsewhere, and the answer is: %s", elsewhere, describe(err))
-	}
-}
-
-// failover is a pair of servers behind one address: the first becomes a standby of itself, the second has what was
-// replicated. No call but one that runs is there to notice.
-func failover(t *testing.T, id string, opts ...postgres.Option) (s *postgres.Store, begun idempotency.Begun, move func(), next *database) {
-	t.Helper()
-	old, other := testpostgres.Own(t), testpostgres.Own(t)
-	d, e := newDatabaseAt(t, old.URL()), newDatabaseAt(t, other.URL())
-	u, _ := url.Parse(old.URL())
-	password, _ := u.User.Password()
-	e.exec("ALTER ROLE postgres PASSWORD '" + password + "'")
-	n, _ := url.Parse(other.URL())
-	n.User = u.User
-	begin(t, open(t, n.String(), postgres.WithLease(time.Minute)), id, idempotency.New)
-	addr := newMovable(t, old.URL())
-	s = open(t, addr.url, opts...)
-	begun = begin(t, s, id, idempotency.New)
-	e.exec("UPDATE rabbitrpc.records SET fence = $1, lease = clock_timestamp() + interval '4s'", int64(begun.Token.Fence))
-	dir := one[string](d, "SHOW data_directory")
-	d.exec("COPY (SELECT 1 WHERE false) TO '" + dir + "/standby.signal'")
-	if err := old.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := old.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s, begun, func() { addr.target.Store(n.Host) }, e
-}
-
-func TestCompleteAfterFailover(t *testing.T) {
-	s, begun, move, _ := failover(t, "x")
-	time.AfterFunc(time.Second, move)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // as the interceptor
-	defer cancel()
-	if err := s.Complete(ctx, begun.Token, reply("x")); err != nil {
-		t.Errorf("Complete = %v, though the new primary was there for 4 of 5 seconds", err)
-	}
-}
-
-func TestRenewAfterFailover(t *testing.T) {
-	_, _, move, next := failover(t, "x", postgres.WithLease(3*time.Second))
-	time.Sleep(2600 * time.Millisecond) // a renewal meets the standby
-	move()
-	time.Sleep(5 * time.Second)
-	if left := one[float64](next, remaining); left < 0 {
-		t.Errorf("lease is over since %.1fs, and its holder has been able to reach the new primary for 5s", -left)
 	}
 }
 

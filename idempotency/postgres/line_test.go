@@ -11,17 +11,17 @@ import (
 // line is what the connections of a store run through. It knows PostgreSQL's protocol well enough to meet a
 // statement.
 type line struct {
-	url    string // of the database, through the line
-	target string
-	l      net.Listener
-	wg     sync.WaitGroup
+	url string // of the database, through the line
+	l   net.Listener
+	wg  sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	links map[*link]bool
-	held  chan struct{} // nil while it forwards
-	down  bool
-	fault fault
-	name  []byte // of the statement that meets it
+	mu     sync.Mutex // guards what follows
+	target string     // host and port
+	links  map[*link]bool
+	held   chan struct{} // nil while it forwards
+	down   bool
+	fault  fault
+	name   []byte // of the statement that meets it
 }
 
 // fault is what happens to the next execution of a statement. Then there is none.
@@ -70,7 +70,10 @@ func (n *line) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", n.target)
+		n.mu.Lock()
+		target := n.target
+		n.mu.Unlock()
+		server, err := net.Dial("tcp", target)
 		if err != nil {
 			client.Close()
 			continue
@@ -159,6 +162,20 @@ func (n *line) release() {
 		close(n.held)
 		n.held = nil
 	}
+}
+
+// lead has new connections lead to another host and port, as an address does that moves.
+func (n *line) lead(target string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.target = target
+}
+
+// open returns how many connections there are.
+func (n *line) open() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.links)
 }
 
 // cut ends all connections.

@@ -179,8 +179,13 @@ func TestSwitchedProtocols(t *testing.T) {
 	u, _ := upstream(t, listener(t, func(c net.Conn) {
 		readRequest(c)
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		io.Copy(io.Discard, c)
 	}), nil)
-	_, err := u.Handle(within(t, 5*time.Second), &rpc.Request{})
+	ctx := within(t, 5*time.Second)
+	_, err := u.Handle(ctx, &rpc.Request{})
 	check(t, err, rpc.Unknown, "upstream answered 101 Switching Protocols", rpc.ExecutedYes)
+	if ctx.Err() != nil {
+		t.Error("the worker was kept beyond the deadline")
+	}
 }
