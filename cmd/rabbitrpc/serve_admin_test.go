@@ -69,7 +69,7 @@ func serveProbed(t *testing.T, broker string, h *holder) *probed {
 		close(p.done)
 	}()
 	t.Cleanup(func() { stop(); <-p.done })
-	p.until(http.StatusOK, 30*time.Second)
+	p.ready()
 	return p
 }
 
@@ -86,34 +86,34 @@ func (p *probed) ask() (status int, text string) {
 	return res.StatusCode, string(body)
 }
 
-// until asks until it is answered with a status, and returns the rest of that answer.
-func (p *probed) until(want int, within time.Duration) string {
+// until asks until the answer has a status and is of a pattern: each check sees a change on its own, so that the first answer
+// after it may know half of it.
+func (p *probed) until(status int, pattern string, within time.Duration) {
 	p.t.Helper()
+	want := regexp.MustCompile(pattern)
 	start := time.Now()
 	for {
-		status, text := p.ask()
-		if took := time.Since(start); status == want {
-			p.t.Logf("%d after %v", status, took.Round(time.Millisecond))
-			return text
+		got, text := p.ask()
+		if took := time.Since(start); got == status && want.MatchString(text) {
+			p.t.Logf("%d after %v", got, took.Round(time.Millisecond))
+			return
 		} else if took > within {
-			p.t.Fatalf("after %v it is answered %d, want %d:\n%s", took, status, want, text)
+			p.t.Fatalf("after %v it is answered %d, want %d and %s:\n%s", took, got, status, want, text)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-func (p *probed) match(text, pattern string) {
+func (p *probed) ready() {
 	p.t.Helper()
-	if !regexp.MustCompile(pattern).MatchString(text) {
-		p.t.Errorf("got:\n%s\nwant %s", text, pattern)
-	}
+	p.until(http.StatusOK, `(?m)^\[\+\]service ready ok for \ds: serving$`, 30*time.Second)
 }
 
 // lost checks that a process says that it is not ready since it has no connection.
 func (p *probed) lost(within time.Duration) {
 	p.t.Helper()
-	p.match(p.until(http.StatusServiceUnavailable, within),
-		`(?m)^\[-\]broker failed for \ds: connecting: .*\n\[-\]service ready failed for \ds: waiting`)
+	p.until(http.StatusServiceUnavailable,
+		`(?m)^\[-\]broker failed for \ds: connecting: .*\n\[-\]service ready failed for \ds: waiting`, within)
 }
 
 func TestReadyIsTrue(t *testing.T) {
@@ -129,7 +129,7 @@ func TestReadyIsTrue(t *testing.T) {
 	broker.Inject(chaos.Reset{})
 	p.lost(time.Second)
 	broker.Heal()
-	p.match(p.until(http.StatusOK, 30*time.Second), `(?m)^\[\+\]service ready ok for \ds: serving$`)
+	p.ready()
 
 	ctx := t.Context()
 	m, err := conn.Open(ctx, testbroker.URL(t), conn.WithLogger(slog.New(slog.DiscardHandler)))
@@ -149,7 +149,7 @@ func TestReadyIsTrue(t *testing.T) {
 	}()
 	<-h.held
 	p.stop()
-	p.match(p.until(http.StatusServiceUnavailable, time.Second), `(?m)^\[-\]service ready failed for \ds: draining$`)
+	p.until(http.StatusServiceUnavailable, `(?m)^\[-\]service ready failed for \ds: draining$`, time.Second)
 	close(h.release)
 	if err := errors.Join(<-called, <-p.done); err != nil {
 		t.Error(err)
@@ -175,7 +175,7 @@ func TestReadyWithoutBroker(t *testing.T) {
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.until(http.StatusOK, 30*time.Second)
+	p.ready()
 
 	start := time.Now()
 	if err := node.Pause(); err != nil {
@@ -188,5 +188,5 @@ func TestReadyWithoutBroker(t *testing.T) {
 	if err := node.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	p.until(http.StatusOK, 30*time.Second)
+	p.ready()
 }
