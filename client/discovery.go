@@ -40,6 +40,8 @@ const maxInstances = 10_000 // that answer one question; more are not looked at
 // opened when it is needed: a broker that denies it something ends that, and no session that calls depend on.
 type Discovery struct {
 	conn conn.Connector
+	life context.Context // ends with Close
+	end  context.CancelFunc
 
 	turn    *semaphore.Weighted // of 1: guards what follows, and is held while dialing, since those who wait need the result
 	current *ear
@@ -48,7 +50,9 @@ type Discovery struct {
 
 // NewDiscovery makes a discovery that dials with c. It does no I/O.
 func NewDiscovery(c conn.Connector) *Discovery {
-	return &Discovery{conn: c, turn: semaphore.NewWeighted(1)}
+	d := &Discovery{conn: c, turn: semaphore.NewWeighted(1)}
+	d.life, d.end = context.WithCancel(context.Background())
+	return d
 }
 
 // Instances asks the instances of a service, "" for those of all services, and yields each that answers, as it does so. That
@@ -139,9 +143,9 @@ func (d *Discovery) Queue(ctx context.Context, service string) (QueueState, erro
 	return QueueState{Messages: info.Messages, Consumers: info.Consumers}, err
 }
 
-// Close ends the session, if there is one; without good manners if ctx has ended. If somebody dials until then, nothing is
-// closed, which is an error.
+// Close ends the session, if there is one, or the dial; without good manners if ctx has ended.
 func (d *Discovery) Close(ctx context.Context) error {
+	d.end()
 	if !d.turn.TryAcquire(1) {
 		if err := d.turn.Acquire(ctx, 1); err != nil {
 			return fmt.Errorf("close discovery: %w", err)
@@ -158,15 +162,38 @@ func (d *Discovery) Close(ctx context.Context) error {
 // listen returns where answers come in.
 func (d *Discovery) listen(ctx context.Context) (*ear, error) {
 	if err := d.turn.Acquire(ctx, 1); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", conn.ErrNotConnected, err)
 	}
-	defer d.turn.Release(1)
 	if d.closed {
+		d.turn.Release(1)
 		return nil, errors.New("discovery is closed")
 	}
 	if d.current != nil && d.current.session.Err() == nil {
+		defer d.turn.Release(1)
 		return d.current, nil
 	}
+	opened := make(chan opening, 1)
+	go func() { // for all who ask: the first may have less time than a dial takes, and so the next
+		defer d.turn.Release(1)
+		e, err := d.open(d.life)
+		opened <- opening{e, err}
+	}()
+	select {
+	case o := <-opened:
+		return o.ear, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", conn.ErrNotConnected, ctx.Err())
+	}
+}
+
+// An opening is how a dial has ended.
+type opening struct {
+	ear *ear
+	err error
+}
+
+// open is called by who has the turn.
+func (d *Discovery) open(ctx context.Context) (*ear, error) {
 	session, err := d.conn.Dial(ctx)
 	if err != nil {
 		return nil, err
