@@ -17,8 +17,8 @@ test-long: ## run the tests that take minutes as well, ten thousand seeds of the
 test: ## run all tests, on real servers that they start and end themselves
 	scripts/install rabbitmq-server postgresql python3-pika chromium
 	$(if $(race),,@echo "no C compiler: testing without the race detector")
-	go test $(race) -short -p 2 -timeout 5m $$(go list ./... | grep -v '/cmd/rabbitrpc$$')
-	go test -short -timeout 5m ./cmd/rabbitrpc # starts hundreds of processes, which the race detector would slow down
+	go test $(race) -short -p 2 -timeout 10m $$(go list ./... | grep -v '/cmd/rabbitrpc$$')
+	go test -short -timeout 10m ./cmd/rabbitrpc # starts hundreds of processes, which the race detector would slow down
 
 chaos: build ## run the catalogue of faults, each point where a server can die, runs in which a guard is missing, and a server in Python
 	scripts/install rabbitmq-server postgresql python3-pika python3-psycopg2 nftables iproute2

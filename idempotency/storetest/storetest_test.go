@@ -18,7 +18,7 @@ const brokenEnv = "RABBITRPC_STORETEST_BROKEN"
 func wantFailures(t *testing.T, test, how string, cases ...string) {
 	t.Helper()
 	run := "^" + test + "$/^(" + strings.Join(cases, "|") + ")$"
-	c := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-rapid.nofailfile", "-test.run="+strings.ReplaceAll(run, " ", "_"))
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-rapid.nofailfile", "-rapid.seed=1", "-test.run="+strings.ReplaceAll(run, " ", "_"))
 	c.Env = append(os.Environ(), brokenEnv+"="+how, "GORACE=atexit_sleep_ms=0")
 	out, err := c.CombinedOutput()
 	for _, name := range cases {
