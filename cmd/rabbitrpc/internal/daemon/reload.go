@@ -108,7 +108,6 @@ func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, ne
 	d.set(services)
 	for _, s := range removed {
 		d.retire(s)
-		s.memory.close(d.log)
 		d.log.Info("applied", "key", "services."+s.config.Name, "when", "now: it is removed")
 	}
 	return inForce
@@ -144,19 +143,13 @@ func (d *Daemon) live(changes []config.Change, old, next config.Service) (c conf
 
 // replace starts a service in the place of old, which may be nil, and returns the one that is in force then.
 func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, changes []config.Change) *service {
-	var m *memory
-	if old != nil {
-		m = old.memory
-	}
-	s, err := d.build(ctx, c, m)
+	d.makeRoom(ctx, c.Name)
+	s, err := d.build(ctx, c)
 	if err == nil {
 		s.start(ctx)
 		if err = s.await(ctx); err != nil {
 			s.stop()
 			<-s.done
-			if old == nil {
-				s.memory.close(d.log)
-			}
 		}
 	}
 	switch {
@@ -189,14 +182,5 @@ func (s *service) await(ctx context.Context) error {
 		return fmt.Errorf("it takes no calls after %v: is the broker there?", readyLimit)
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// retire drains a service whose place is taken.
-func (d *Daemon) retire(s *service) {
-	s.stop()
-	<-s.done
-	if s.err != nil {
-		d.log.Error("service did not end well", "service", s.config.Name, "err", s.err)
 	}
 }
