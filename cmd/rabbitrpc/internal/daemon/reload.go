@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,15 +33,13 @@ func (d *Daemon) reload(ctx context.Context) {
 	}
 	next, err := d.opts.Reload()
 	if err != nil {
-		for _, err := range lines(err) {
-			d.log.Error("configuration not read: the old one stays in force", "err", err)
-		}
+		config.LogUnread(d.log, err)
 		return
 	}
 	changes := d.config.Changes(&next.Config)
 	inForce := d.config
 	for _, c := range changes {
-		if c.Service == "" {
+		if c.Service == "" && !strings.HasPrefix(c.Key, "gateway.") { // which is another process
 			d.apply(c, &inForce, &next.Config)
 		}
 	}
@@ -51,39 +48,13 @@ func (d *Daemon) reload(ctx context.Context) {
 	d.log.Info("configuration read")
 }
 
-// lines returns the errors in err, one for each line of the log.
-func lines(err error) []error {
-	if all, ok := errors.AsType[config.Errors](err); ok {
-		return all
-	}
-	return []error{err}
-}
-
 // apply takes over one key that is not of a service, if that is possible.
 func (d *Daemon) apply(c config.Change, inForce, next *config.Config) {
-	switch {
-	case c.Key == "log.level":
-		inForce.Log.Level = next.Log.Level
-		d.opts.SetLevel(next.Log.Level)
-		d.applied(c, "now")
-	case slices.Contains([]string{"broker.username", "broker.password_file", "broker.credentials_file"}, c.Key),
-		strings.HasPrefix(c.Key, "broker.tls."):
-		b := next.Broker
-		b.URL, b.Name = inForce.Broker.URL, inForce.Broker.Name
-		inForce.Broker = b
-		d.broker.Store(&b)
-		d.applied(c, "with the next connection")
-	default:
-		d.needsRestart(c)
-	}
-}
-
-func (d *Daemon) applied(c config.Change, when string) {
-	d.log.Info("applied", "key", c.Key, "from", c.From, "to", c.To, "when", when)
-}
-
-func (d *Daemon) needsRestart(c config.Change) {
-	d.log.Warn("needs a restart", "key", c.Key, "from", c.From, "to", c.To)
+	when := inForce.TakeOver(c, next)
+	d.opts.SetLevel(inForce.Log.Level)
+	b := inForce.Broker
+	d.broker.Store(&b)
+	c.Log(d.log, when)
 }
 
 // reloadServices starts, replaces and stops services, and returns those that are in force then.
@@ -133,7 +104,7 @@ func (d *Daemon) live(changes []config.Change, old, next config.Service) (c conf
 		}
 		key := strings.TrimPrefix(change.Key, "services."+next.Name+".")
 		if key == "quorum" || key == "max_queue" || strings.HasPrefix(key, "dedupe.") {
-			d.needsRestart(change)
+			change.Log(d.log, "")
 			continue
 		}
 		live = append(live, change)
@@ -162,7 +133,7 @@ func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, ch
 		d.put(s, old) // who asks whether the service takes calls is to hear of the one that does
 		d.retire(old)
 		for _, change := range changes {
-			d.applied(change, "now")
+			change.Log(d.log, "now")
 		}
 	}
 	d.background.Go(func() { d.guard(s) })

@@ -20,6 +20,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,19 +33,35 @@ import (
 
 // A Gateway calls for HTTP clients. Make it with [New], then Listen, then Serve.
 type Gateway struct {
-	cfg   config.Gateway
+	do      rpc.Handler
+	log     *slog.Logger
+	inForce atomic.Pointer[settings]
+}
+
+// settings are by what a request is answered, from its beginning to its end.
+type settings struct {
+	config.Gateway
 	token string // may be empty
-	do    rpc.Handler
-	log   *slog.Logger
 }
 
 // New makes a gateway that calls with do, which is [client.Client.Do].
 func New(c config.Gateway, do rpc.Handler, log *slog.Logger) (*Gateway, error) {
+	g := &Gateway{do: do, log: log}
+	return g, g.Change(c)
+}
+
+// Change has requests that come from now on answered by another configuration, and reads its token. Where it listens, and for
+// how many connections, is as it was.
+func (g *Gateway) Change(c config.Gateway) error {
 	if err := c.Check(); err != nil {
-		return nil, err
+		return err
 	}
 	token, err := c.Bearer()
-	return &Gateway{cfg: c, token: token, do: do, log: log}, err
+	if err != nil {
+		return err
+	}
+	g.inForce.Store(&settings{c, token})
+	return nil
 }
 
 const (
@@ -58,14 +75,15 @@ const (
 // Listen opens the port.
 func (g *Gateway) Listen(ctx context.Context) (net.Listener, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", g.cfg.Listen)
+	c := g.inForce.Load()
+	l, err := lc.Listen(ctx, "tcp", c.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("gateway: %s is taken, by another rabbitrpc or another program: choose another port, or 0 for any", g.cfg.Listen)
+		return nil, fmt.Errorf("gateway: %s is taken, by another rabbitrpc or another program: choose another port, or 0 for any", c.Listen)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	return netutil.LimitListener(l, g.cfg.MaxConnections), nil
+	return netutil.LimitListener(l, c.MaxConnections), nil
 }
 
 // Serve answers requests until ctx ends. Then it takes no more, and answers those that it has within the drain limit; calls
@@ -91,15 +109,16 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	defer func() { <-served }()
-	g.log.Info("draining", "limit", g.cfg.Drain)
-	limit, stop := context.WithTimeout(calls, g.cfg.Drain)
+	drain := g.inForce.Load().Drain
+	g.log.Info("draining", "limit", drain)
+	limit, stop := context.WithTimeout(calls, drain)
 	defer stop()
 	if s.Shutdown(limit) != nil {
 		cancel()
 		last, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second) // for clients to be told
 		defer stop()
 		_ = s.Shutdown(last)
-		return errors.Join(fmt.Errorf("drain: some calls were not answered within %v", g.cfg.Drain), s.Close())
+		return errors.Join(fmt.Errorf("drain: some calls were not answered within %v", drain), s.Close())
 	}
 	g.log.Info("drained")
 	return nil
@@ -110,8 +129,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	c := g.inForce.Load()
 	service, method, ok := target(r)
-	if err := g.admit(r); err != nil {
+	if err := c.admit(r); err != nil {
 		g.refuse(w, r, 0, err)
 		return
 	}
@@ -124,12 +144,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r, http.StatusMethodNotAllowed, refused(rpc.Unimplemented, "calls are made with POST"))
 		return
 	}
-	g.call(w, r, service, method)
+	g.call(w, r, c, service, method)
 }
 
 // call makes the call that a request asks for.
-func (g *Gateway) call(w http.ResponseWriter, r *http.Request, service, method string) {
-	id, opts, refusal := g.options(r.Header)
+func (g *Gateway) call(w http.ResponseWriter, r *http.Request, c *settings, service, method string) {
+	id, opts, refusal := c.options(r.Header)
 	w.Header().Set("Rabbitrpc-Call-Id", headerValue(id))
 	if refusal != nil {
 		writeProblem(w, 0, id, refusal)
@@ -140,7 +160,7 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request, service, method s
 		writeProblem(w, http.StatusUnsupportedMediaType, id, refusal)
 		return
 	}
-	body, status, refusal := g.body(w, r)
+	body, status, refusal := c.body(w, r)
 	if refusal != nil {
 		writeProblem(w, status, id, refusal)
 		return
@@ -174,10 +194,10 @@ func typeOf(r *http.Request) (string, *rpc.Error) {
 }
 
 // body reads what is to be sent.
-func (g *Gateway) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, refusal *rpc.Error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxBody)))
+func (s *settings) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, refusal *rpc.Error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.MaxBody)))
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return nil, http.StatusRequestEntityTooLarge, refused(rpc.InvalidArgument, "body has more than %d bytes", g.cfg.MaxBody)
+		return nil, http.StatusRequestEntityTooLarge, refused(rpc.InvalidArgument, "body has more than %d bytes", s.MaxBody)
 	}
 	if err != nil {
 		return nil, http.StatusBadRequest, refused(rpc.InvalidArgument, "body did not arrive in full, or not in time")

@@ -24,12 +24,12 @@ var switches = map[string]func() client.CallOption{
 }
 
 // options reads how a call is to be made, and under which ID.
-func (g *Gateway) options(h http.Header) (id string, opts []client.CallOption, err *rpc.Error) {
+func (s *settings) options(h http.Header) (id string, opts []client.CallOption, err *rpc.Error) {
 	id = callID(h.Get("Idempotency-Key"))
 	if id == "" {
 		id = uuid.NewString()
 	}
-	timeout, err := g.timeout(h)
+	timeout, err := s.timeout(h)
 	if err != nil {
 		return id, nil, err
 	}
@@ -68,8 +68,8 @@ func callID(key string) string {
 }
 
 // timeout is the shorter one of Grpc-Timeout and Request-Timeout, or the default. More than MaxTimeout is MaxTimeout.
-func (g *Gateway) timeout(h http.Header) (time.Duration, *rpc.Error) {
-	timeout, said := g.cfg.MaxTimeout, false
+func (s *settings) timeout(h http.Header) (time.Duration, *rpc.Error) {
+	timeout, said := s.MaxTimeout, false
 	for name, parse := range map[string]func(string) (time.Duration, bool){"Grpc-Timeout": grpcTimeout, "Request-Timeout": seconds} {
 		value := h.Get(name)
 		if value == "" {
@@ -82,7 +82,7 @@ func (g *Gateway) timeout(h http.Header) (time.Duration, *rpc.Error) {
 		timeout, said = min(timeout, d), true
 	}
 	if !said {
-		return g.cfg.Timeout, nil
+		return s.Timeout, nil
 	}
 	return max(timeout, time.Millisecond), nil
 }
