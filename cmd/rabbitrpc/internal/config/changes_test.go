@@ -28,7 +28,9 @@ func TestTakeOver(t *testing.T) {
 		},
 		{
 			"timeouts beyond what was the longest", defaults(),
-			func(c *Config) { c.Gateway.Timeout, c.Gateway.MaxTimeout, c.Gateway.MaxBody = time.Hour, 2*time.Hour, 1 },
+			func(c *Config) {
+				c.Gateway.Timeout, c.Gateway.MaxTimeout, c.Gateway.MaxBody = time.Hour, 2*time.Hour, 1
+			},
 			map[string]string{"gateway.timeout": "now", "gateway.max_timeout": "now", "gateway.max_body": ""},
 			func(c *Config) bool { return c.Gateway.Timeout == time.Hour && c.Gateway.MaxBody > 1 },
 		},
