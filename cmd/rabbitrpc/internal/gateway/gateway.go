@@ -20,6 +20,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -193,11 +194,16 @@ func typeOf(r *http.Request) (string, *rpc.Error) {
 	return cmp.Or(contentType, rpc.ContentTypeJSON), nil
 }
 
-// body reads what is to be sent.
+// body reads what is to be sent. One that is said to be too long is not waited for.
 func (s *settings) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, refusal *rpc.Error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.MaxBody)))
-	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return nil, http.StatusRequestEntityTooLarge, refused(rpc.InvalidArgument, "body has more than %d bytes", s.MaxBody)
+	limit, tooLong := int64(s.MaxBody), refused(rpc.InvalidArgument, "body has more than %d bytes", s.MaxBody)
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close")
+		return nil, http.StatusRequestEntityTooLarge, tooLong
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return nil, http.StatusRequestEntityTooLarge, tooLong
 	}
 	if err != nil {
 		return nil, http.StatusBadRequest, refused(rpc.InvalidArgument, "body did not arrive in full, or not in time")
@@ -214,6 +220,7 @@ func writeReply(w http.ResponseWriter, reply *rpc.Reply) {
 	if reply.Replayed {
 		h.Set("Rabbitrpc-Replayed", "true")
 	}
+	h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
 	w.Write(reply.Body) // an error: the client has gone
 }
 

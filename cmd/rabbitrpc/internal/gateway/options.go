@@ -26,6 +26,9 @@ var switches = map[string]func() client.CallOption{
 // options reads how a call is to be made, and under which ID.
 func (s *settings) options(h http.Header) (id string, opts []client.CallOption, err *rpc.Error) {
 	id = callID(h.Get("Idempotency-Key"))
+	if len(h.Values("Idempotency-Key")) > 1 { // which one a proxy takes is anybody's guess
+		return id, nil, refused(rpc.InvalidArgument, "Idempotency-Key is there twice")
+	}
 	if id == "" {
 		id = uuid.NewString()
 	}
@@ -52,7 +55,7 @@ func (s *settings) options(h http.Header) (id string, opts []client.CallOption, 
 func trace(r *http.Request) (context.Context, rpc.Header) {
 	header := make(rpc.Header)
 	for _, name := range []string{traceparent.Parent, traceparent.State} {
-		if value := r.Header.Get(name); value != "" {
+		if value := strings.Join(r.Header.Values(name), ","); value != "" { // a state may be spread over several
 			header[name] = value
 		}
 	}
