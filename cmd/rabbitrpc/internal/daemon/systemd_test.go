@@ -81,6 +81,23 @@ func TestSystemd(t *testing.T) {
 	must(t, r.ended())
 }
 
+// TestSystemdDoesNotListen: a service manager that takes nothing more holds up neither a reload nor the end.
+func TestSystemdDoesNotListen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "3000")
+	caller(t, "sysd-deaf")
+	const text = "services: [{name: sysd-deaf, kind: worker}]"
+	r := up(t, text)
+	r.until("it takes nothing more", func() bool { return strings.Contains(r.log.String(), "systemd cannot be told") })
+	r.reload(text)
+	r.stop()
+	must(t, r.ended())
+}
+
 // TestWatchdog: a pool whose workers are all held for good is not alive, whatever the rest of the process does.
 func TestWatchdog(t *testing.T) {
 	m := listen(t, "60000")
