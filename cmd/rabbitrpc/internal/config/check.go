@@ -54,7 +54,7 @@ func (l *Loaded) check() Errors {
 	c.oneOf("log.level", l.Log.Level, levels)
 	c.oneOf("log.format", l.Log.Format, formats)
 	l.Admin.check(&c)
-	if l.Tracing.Sample < 0 || l.Tracing.Sample > 1 {
+	if !(l.Tracing.Sample >= 0 && l.Tracing.Sample <= 1) { // nor NaN
 		c.add("tracing.sample", "must be 0 to 1, got %v", l.Tracing.Sample)
 	}
 	c.err("gateway", l.Gateway.Check())
