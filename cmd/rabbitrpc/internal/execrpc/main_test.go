@@ -178,7 +178,10 @@ func work([]string) int {
 		case "raw": // the body is what to write
 			fmt.Print(q["body"])
 			continue
-		case "sleep":
+		case "sleep": // and makes a file, if the body names one
+			if path, _ := q["body"].(string); path != "" {
+				os.WriteFile(path, []byte("asleep"), 0o600)
+			}
 			time.Sleep(time.Minute)
 		case "answer-and-exit":
 			fmt.Printf(`{"id": %q, "body": "1"}`+"\n", q["id"])

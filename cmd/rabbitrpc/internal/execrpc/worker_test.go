@@ -303,3 +303,38 @@ func TestNoWorkerRuns(t *testing.T) {
 		}
 	}
 }
+
+// Calls that waited for the last worker when it ended do not wait until their deadlines.
+func TestLastWorkerEnds(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.Symlink(self, program); err != nil {
+		t.Fatal(err)
+	}
+	u, _ := serve(t, func(c *execrpc.Config) { c.Command, c.Pool = []string{program, "worker"}, 1 }, "")
+	worker := pid(t, u)
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	asleep := filepath.Join(t.TempDir(), "asleep")
+	call := func() <-chan error {
+		err := make(chan error, 1)
+		go func() {
+			_, e := u.Handle(within(t, patience), &rpc.Request{Method: "sleep", Body: []byte(asleep)})
+			err <- e
+		}()
+		return err
+	}
+	running := call()
+	for _, err := os.Stat(asleep); err != nil; _, err = os.Stat(asleep) {
+		time.Sleep(time.Millisecond)
+	}
+	waiting := call()
+	time.Sleep(10 * time.Millisecond) // should it come later it is refused as well
+	syscall.Kill(worker, syscall.SIGKILL)
+	check(t, <-running, rpc.Internal, "worker failed", rpc.ExecutedUnknown, true)
+	check(t, <-waiting, rpc.Unavailable, "no worker runs", rpc.ExecutedNo, false)
+}
