@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
 // readyLimit is how long a changed service may take until it takes calls; until then the old one serves.
@@ -31,21 +32,58 @@ func (d *Daemon) reload(ctx context.Context) {
 		d.system.reloading()
 		defer func() { d.system.say("READY=1", d.status()) }()
 	}
+	for d.read(ctx) {
+	}
+}
+
+// read is reload of one configuration. It reports whether there is a newer one, which takes its place.
+func (d *Daemon) read(ctx context.Context) (newer bool) {
 	next, err := d.opts.Reload()
 	if err != nil {
 		config.LogUnread(d.log, err)
-		return
+		return false
 	}
 	changes := d.config.Changes(&next.Config)
 	inForce := d.config
+	ofServices := false
 	for _, c := range changes {
+		ofServices = ofServices || c.Service != ""
 		if c.Service == "" && !strings.HasPrefix(c.Key, "gateway.") { // which is another process
 			d.apply(c, &inForce, &next.Config)
 		}
 	}
-	inForce.Services = d.reloadServices(ctx, changes, next.Config.Services)
 	d.config = inForce
+	if ofServices && d.Broker().Phase != conn.Connected {
+		newer = d.awaitBroker(ctx)
+	}
+	if newer || ctx.Err() != nil {
+		return newer
+	}
+	d.config.Services = d.reloadServices(ctx, changes, next.Config.Services)
 	d.log.Info("configuration read")
+	return false
+}
+
+// awaitBroker waits for a connection with the broker, without which no new service would take calls, and reports whether the
+// configuration is to be read again before: it may be what they wait for.
+func (d *Daemon) awaitBroker(ctx context.Context) (newer bool) {
+	d.log.Warn("no connection with the broker: services are changed once there is one")
+	if d.ready.Load() {
+		d.system.say("READY=1", d.status())
+	}
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	over := make(chan struct{})
+	d.background.Go(func() {
+		defer close(over)
+		_, _ = d.conn.Load().Session(waiting) // an error: it is to end
+	})
+	select {
+	case <-over:
+		return false
+	case <-d.opts.Reloads:
+		return true
+	}
 }
 
 // apply takes over one key that is not of a service, if that is possible.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -167,6 +168,38 @@ func TestReloadRenames(t *testing.T) {
 	}
 	close(r.release)
 	must(t, <-called)
+}
+
+// TestReloadWithoutABroker: what is to change waits for the broker, and a later configuration takes its place.
+func TestReloadWithoutABroker(t *testing.T) {
+	broker, err := chaos.NewProxy(testbroker.URL(t))
+	must(t, err)
+	t.Cleanup(broker.Close)
+	c := caller(t, "re-away", "re-away-2", "re-away-3")
+	const text = `services: [{name: re-away, kind: worker, answer: old}]`
+	r := startAt(t, broker.URL(), text)
+	r.waitReady()
+	broker.Inject(chaos.Refuse{})
+	broker.Inject(chaos.Reset{})
+	r.until("the connection is lost", func() bool { return r.daemon.Broker().Phase != conn.Connected })
+	for i, name := range []string{"re-away-2", "re-away-3"} {
+		r.write(strings.Replace(text, "re-away, ", name+", ", 1))
+		r.hup <- syscall.SIGHUP
+		r.until("it waits", func() bool {
+			return strings.Count(r.log.String(), "no connection with the broker: services are changed once there is one") == i+1
+		})
+	}
+	if s := r.daemon.Services(); len(s) != 1 || s[0].Config.Name != "re-away" {
+		t.Errorf("serves %v while nothing can be changed", s)
+	}
+	broker.Heal()
+	r.until("the last one is in force", func() bool { return strings.Contains(r.log.String(), "configuration read") })
+	if got, _, err := call(t, c, "re-away-3", "work", ""); got != "old" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if s := r.daemon.Services(); len(s) != 1 || s[0].Config.Name != "re-away-3" {
+		t.Errorf("serves %v", s)
+	}
 }
 
 // TestReloadRemembers: a call that was answered before is not run again after.
