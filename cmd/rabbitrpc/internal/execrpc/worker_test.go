@@ -141,8 +141,11 @@ func TestWorkerAnswersWithAnError(t *testing.T) {
 	if e := err.(*rpc.Error); string(e.Details) != "[7]" || e.RetryAfter != 5*time.Millisecond {
 		t.Errorf("got %+v", e)
 	}
-	_, err = u.Handle(within(t, patience), &rpc.Request{Method: "raw", Body: []byte(`{"id": "3", "error": {}}` + "\n\n")})
+	_, err = u.Handle(within(t, patience), &rpc.Request{Method: "raw", Body: []byte(`{"id": "3", "error": {"retry_after_ms": -9223372036855}}` + "\n\n")})
 	check(t, err, rpc.Unknown, "", rpc.ExecutedUnknown, false)
+	if e := err.(*rpc.Error); e.RetryAfter != 0 {
+		t.Errorf("retry after %v, want none: it was negative", e.RetryAfter)
+	}
 	_, err = u.Handle(within(t, patience), &rpc.Request{Method: "raw", Body: []byte(`{"id": "4", "body": "no JSON"}` + "\n")})
 	check(t, err, rpc.Internal, "is not JSON", rpc.ExecutedUnknown, false)
 	if got := pid(t, u); got != first {
