@@ -94,6 +94,7 @@ func runGateway(ctx context.Context, load func() (*config.Loaded, error), out, l
 	level := zap.NewAtomicLevelAt(least)
 	log, written := spooledLogger(logs, level, forPeople(c, logs))
 	defer written()
+	takeOver(log)
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
 		return err

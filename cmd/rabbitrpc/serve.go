@@ -82,6 +82,7 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 	level := zap.NewAtomicLevelAt(least)
 	log, written := spooledLogger(logs, level, forPeople(c, logs))
 	defer written()
+	takeOver(log)
 	log.Info("starting", "version", version(), "services", named(c.Services))
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
