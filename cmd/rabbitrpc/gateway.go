@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -55,11 +54,7 @@ func newGateway() *cobra.Command {
 			flags := given(cmd, gatewayKeys)
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			load := func() (*config.Loaded, error) {
-				return config.Load(config.Input{
-					File: fileOf([]string{file}), Environ: os.Environ(), Flags: flags, Kinds: kinds, NoServices: true,
-				})
-			}
+			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags, true) }
 			return runGateway(ctx, load, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

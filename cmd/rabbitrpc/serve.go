@@ -52,7 +52,7 @@ func newServe() *cobra.Command {
 			flags := given(cmd, serveKeys)
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags) }
+			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags, false) }
 			return serve(ctx, load, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
