@@ -68,7 +68,10 @@ func (c *Config) TakeOver(change Change, next *Config) (when string) {
 		c.Log.Level = next.Log.Level
 	case section == "broker" && key != "url" && key != "name":
 		b := next.Broker
-		b.URL, b.Name = c.Broker.URL, c.Broker.Name
+		b.Name = c.Broker.Name
+		if b.URL != c.Broker.URL { // they are for another broker
+			return ""
+		}
 		c.Broker = b
 		return "with the next connection"
 	case section == "gateway" && slices.Contains([]string{"token_file", "token", "timeout", "max_timeout", "drain"}, key):

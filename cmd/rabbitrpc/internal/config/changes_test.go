@@ -22,9 +22,19 @@ func TestTakeOver(t *testing.T) {
 			func(c *Config) bool { return c.Log.Level == "debug" && c.Log.Format == FormatAuto },
 		},
 		{
-			"broker", defaults(), func(c *Config) { c.Broker = Broker{URL: "amqps://elsewhere", TLS: TLS{ServerName: "a"}} },
-			map[string]string{"broker.url": "", "broker.name": "", "broker.tls.server_name": "with the next connection"},
-			func(c *Config) bool { return c.Broker.URL == defaults().Broker.URL && c.Broker.TLS.ServerName == "a" },
+			"login", defaults(), func(c *Config) { c.Broker.Name, c.Broker.CredentialsFile, c.Broker.TLS.ServerName = "n", "f", "a" },
+			map[string]string{
+				"broker.name": "", "broker.credentials_file": "with the next connection", "broker.tls.server_name": "with the next connection",
+			},
+			func(c *Config) bool { return c.Broker.CredentialsFile == "f" && c.Broker.TLS.ServerName == "a" },
+		},
+		{
+			"login at another broker: the next connection is with the old one", defaults(),
+			func(c *Config) {
+				c.Broker.URL, c.Broker.CredentialsFile, c.Broker.TLS.CAFile = "amqps://elsewhere", "f", "a"
+			},
+			map[string]string{"broker.url": "", "broker.credentials_file": "", "broker.tls.ca_file": ""},
+			func(c *Config) bool { return c.Broker == defaults().Broker },
 		},
 		{
 			"timeouts beyond what was the longest", defaults(),

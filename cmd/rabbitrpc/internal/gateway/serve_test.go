@@ -193,7 +193,9 @@ func TestBodyIsSaidToBeTooLong(t *testing.T) {
 // A client of HTTP/1.0 can tell a reply that was cut off by its length alone.
 func TestLengthOfAReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := run(t, func(context.Context, *rpc.Request) (*rpc.Reply, error) { return &rpc.Reply{Body: make([]byte, 100_000)}, nil }, nil)
+		r := run(t, func(context.Context, *rpc.Request) (*rpc.Reply, error) {
+			return &rpc.Reply{Body: make([]byte, 100_000)}, nil
+		}, nil)
 		c := r.dial(t)
 		defer c.Close()
 		io.WriteString(c, "POST /call/a/b HTTP/1.0\r\nHost: localhost\r\n\r\n")
