@@ -174,9 +174,9 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 		case <-stop:
 			stop = nil
 			d.draining.Store(true)
-			limit := d.drainLimit()
-			d.log.Info("draining", "limit", limit)
-			d.system.say("STOPPING=1", d.status(), extend(limit+closing))
+			drain, stop := d.limits()
+			d.log.Info("draining", "limit", drain)
+			d.system.say("STOPPING=1", d.status(), extend(stop+closing))
 		case <-ended:
 			return
 		}
@@ -248,13 +248,18 @@ func (d *Daemon) put(s, old *service) {
 	d.services[slices.Index(d.services, old)] = s
 }
 
-func (d *Daemon) drainLimit() (limit time.Duration) {
+// limits are how long the longest drain may take, and how long that with what its kind needs to close.
+func (d *Daemon) limits() (drain, stop time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, s := range slices.Concat(d.services, d.retired) {
-		limit = max(limit, s.config.Drain)
+		closing := time.Duration(0)
+		if c, ok := s.config.Own.(interface{ Closing() time.Duration }); ok {
+			closing = c.Closing()
+		}
+		drain, stop = max(drain, s.config.Drain), max(stop, s.config.Drain+closing)
 	}
-	return limit
+	return drain, stop
 }
 
 func (s *service) failure() error { return fmt.Errorf("service %s: %w", s.config.Name, s.err) }

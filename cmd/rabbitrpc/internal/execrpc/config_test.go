@@ -62,3 +62,14 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// Who ends the daemon has to wait for the grace of its programs.
+func TestClosing(t *testing.T) {
+	var kind config.Kind = &execrpc.Config{Grace: 7 * time.Second}
+	if c, ok := kind.(interface{ Closing() time.Duration }); !ok || c.Closing() != 7*time.Second {
+		t.Error("does not say its grace")
+	}
+	if got := (&execrpc.Config{}).Closing(); got != 2*time.Second {
+		t.Errorf("got %v, want the default", got)
+	}
+}
