@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/otlp"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -56,6 +57,9 @@ func (l *Loaded) check() Errors {
 	l.Admin.check(&c)
 	if !(l.Tracing.Sample >= 0 && l.Tracing.Sample <= 1) { // nor NaN
 		c.add("tracing.sample", "must be 0 to 1, got %v", l.Tracing.Sample)
+	}
+	if l.Tracing.Endpoint != "" {
+		c.err("tracing.endpoint", otlp.Check(string(l.Tracing.Endpoint)))
 	}
 	c.err("gateway", l.Gateway.Check())
 	if len(l.Services) == 0 && !l.noServices {

@@ -179,6 +179,8 @@ func TestWrong(t *testing.T) {
 		"listen to all":            {"admin: {listen: ':9672'}" + m, "", "FILE: admin.listen: :9672 can be reached from other hosts: set a token"},
 		"no token":                 {"admin: {listen: ':9672', token_file: /nowhere}" + m, "", "FILE: admin.token_file: cannot be read: open /nowhere"},
 		"token of two lines":       {"admin: {listen: ':9672', token_file: /etc/passwd}" + m, "", "FILE: admin.token_file: /etc/passwd must have one line"},
+		"endpoint":                 {"tracing: {endpoint: 'localhost:4318'}" + m, "", "FILE: tracing.endpoint: endpoint for traces must be a URL such as http://localhost:4318"},
+		"password of an endpoint":  {"tracing: {endpoint: 'http://a:topsecret@b'}" + m, "", "FILE: tracing.endpoint: endpoint for traces must not have a password"},
 		"sample":                   {"tracing: {sample: 2}" + m, "", `FILE: tracing.sample: must be 0 to 1, got 2`},
 		"sample that is no number": {"tracing: {sample: .nan}" + m, "", `FILE: tracing.sample: must be 0 to 1, got NaN`},
 		"second document":          {m + "\n---\nlog: {level: loud}", "", "FILE: has more than one document, and the first alone would be read"},
