@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -104,7 +105,9 @@ func (l *Loaded) checkServices(c *checker) {
 		c.once(queues, s.Queue, i, path+".queue", "is served by services[%d] already: set it for one of them")
 		c.err(path, s.Own.Check())
 		s.Dedupe.check(c, path+".dedupe")
-		c.once(files, s.Dedupe.Path, i, path+".dedupe.path", "is the file of services[%d]: each needs its own")
+		if s.Dedupe.Path != "" {
+			c.once(files, filepath.Clean(s.Dedupe.Path), i, path+".dedupe.path", "is the file of services[%d]: each needs its own")
+		}
 		s.check(c, path)
 	}
 }

@@ -165,6 +165,7 @@ func TestWrong(t *testing.T) {
 		"a lease too short":        {"services: [{name: m, kind: math, dedupe: {store: postgres, url: 'postgres://a', lease: 1ms}}]", "", "FILE: services[0].dedupe: postgres: lease must be"},
 		"one queue for two":        {"services: [{name: a, kind: math, queue: x}, {name: b, kind: math, queue: x}]", "", "FILE: services[1].queue: is served by services[0] already"},
 		"one file for two":         {"services: [{name: a, kind: math, dedupe: {store: bolt, path: x}}, {name: b, kind: math, dedupe: {store: bolt, path: x}}]", "", "FILE: services[1].dedupe.path: is the file of services[0]"},
+		"one file by two names":    {"services: [{name: a, kind: math, dedupe: {store: bolt, path: x}}, {name: b, kind: math, dedupe: {store: bolt, path: ./y/../x}}]", "", "FILE: services[1].dedupe.path: is the file of services[0]"},
 		"broker":                   {"broker: {url: 'http://a:topsecret@b'}" + m, "", "FILE: broker.url: URL 1: must start with amqp:// or amqps://"},
 		"user without a password":  {"broker: {username: a}" + m, "", "FILE: broker.username: goes with broker.password_file"},
 		"two ways to log in":       {"broker: {username: a, credentials_file: b}" + m, "", "FILE: broker.credentials_file: has user and password"},
