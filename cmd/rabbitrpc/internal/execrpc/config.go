@@ -133,6 +133,9 @@ func (c *Config) checkCommand() error {
 		if strings.ContainsRune(arg, 0) {
 			return wrong("command", "must not contain a NUL byte, got %q", arg)
 		}
+		if c.Pool > 0 && strings.Contains(arg, "{method}") {
+			return wrong("command", "must not have {method} beside pool: a worker learns from each request which it is")
+		}
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ func TestCheck(t *testing.T) {
 	}{
 		{"program", func(*execrpc.Config) {}, ""},
 		{"no command", func(c *execrpc.Config) { c.Command = nil }, "command: is missing"},
+		{"method in a worker's arguments", func(c *execrpc.Config) { c.Pool, c.Command = 1, []string{c.Command[0], "--{method}"} }, "command: must not have {method}"},
+		{"method in a program's arguments", func(c *execrpc.Config) { c.Command = []string{c.Command[0], "--{method}"} }, ""},
 		{"no methods", func(c *execrpc.Config) { c.Names = nil }, "methods: is missing"},
 		{"bad method", func(c *execrpc.Config) { c.Names = []string{"a b"} }, "methods: method name"},
 		{"reserved method", func(c *execrpc.Config) { c.Names = []string{"rpc.ping"} }, "methods: rpc.ping is reserved"},
