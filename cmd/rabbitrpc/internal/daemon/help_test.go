@@ -207,6 +207,9 @@ func call(t *testing.T, c *client.Client, service, method, id string) (string, b
 	if id != "" {
 		ctx = client.With(ctx, client.WithCallID(id))
 	}
+	if method == "hang" { // for as long as the test takes on a busy machine
+		ctx = client.With(ctx, client.WithTimeout(time.Minute))
+	}
 	reply, err := c.Do(ctx, &rpc.Request{Service: service, Method: method, ContentType: rpc.ContentTypeText})
 	if err != nil {
 		return "", false, err
