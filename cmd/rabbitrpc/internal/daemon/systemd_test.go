@@ -81,7 +81,7 @@ func TestSystemd(t *testing.T) {
 	must(t, r.ended())
 }
 
-// TestSystemdDoesNotListen: a service manager that takes nothing more holds up neither a reload nor the end.
+// TestSystemdDoesNotListen: a service manager that takes nothing more holds up neither the start nor the end.
 func TestSystemdDoesNotListen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -90,10 +90,8 @@ func TestSystemdDoesNotListen(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "3000")
 	caller(t, "sysd-deaf")
-	const text = "services: [{name: sysd-deaf, kind: worker}]"
-	r := up(t, text)
+	r := up(t, "services: [{name: sysd-deaf, kind: worker}]")
 	r.until("it takes nothing more", func() bool { return strings.Contains(r.log.String(), "systemd cannot be told") })
-	r.reload(text)
 	r.stop()
 	must(t, r.ended())
 }
