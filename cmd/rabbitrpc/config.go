@@ -35,29 +35,43 @@ func newConfig() *cobra.Command {
 }
 
 func newConfigCheck() *cobra.Command {
-	return &cobra.Command{
+	var gateway bool
+	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Say all that is wrong with a configuration",
 		Long: `Read a configuration as rabbitrpc serve would, with the environment and the files
 that it names, and say all that is wrong with it. Nothing is started or connected.
+With --gateway, read it as rabbitrpc gateway would, which needs no services.
 
 ` + exitHelp,
 		Example: `  rabbitrpc config check rabbitrpc.yaml
+  rabbitrpc config check --gateway gateway.yaml
   rabbitrpc config check /etc/rabbitrpc/rabbitrpc.yaml && systemctl reload rabbitrpc`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := loadConfig(fileOf(args), nil)
+			c, err := loadConfig(fileOf(args), nil, gateway)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "ok: %s\n", named(c.Services))
+			what := named(c.Services)
+			if gateway {
+				what = "gateway at " + c.Gateway.Listen
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "ok:", what)
 			return err
 		},
 	}
+	gatewayFlag(cmd, &gateway)
+	return cmd
+}
+
+func gatewayFlag(cmd *cobra.Command, gateway *bool) {
+	cmd.Flags().BoolVar(gateway, "gateway", false, "as rabbitrpc gateway reads it: without its services")
 }
 
 func newConfigShow() *cobra.Command {
-	return &cobra.Command{
+	var gateway bool
+	cmd := &cobra.Command{
 		Use:   "show [FILE]",
 		Short: "Show what is in force, and where each value comes from",
 		Long: `Show the configuration that rabbitrpc serve would have, as YAML. Behind each value
@@ -69,13 +83,15 @@ Passwords and other secrets are not shown.
   RABBITRPC_LOG_LEVEL=debug rabbitrpc config show`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := loadConfig(fileOf(args), nil)
+			c, err := loadConfig(fileOf(args), nil, gateway)
 			if err != nil {
 				return err
 			}
 			return c.Show(cmd.OutOrStdout())
 		},
 	}
+	gatewayFlag(cmd, &gateway)
+	return cmd
 }
 
 func newConfigExample() *cobra.Command {
@@ -106,8 +122,9 @@ func fileOf(args []string) string {
 	return os.Getenv(config.FileVariable)
 }
 
-func loadConfig(file string, flags map[string]string) (*config.Loaded, error) {
-	return config.Load(config.Input{File: file, Environ: os.Environ(), Flags: flags, Kinds: kinds})
+// loadConfig reads a configuration, for a gateway without the services in it.
+func loadConfig(file string, flags map[string]string, gateway bool) (*config.Loaded, error) {
+	return config.Load(config.Input{File: file, Environ: os.Environ(), Flags: flags, Kinds: kinds, NoServices: gateway})
 }
 
 // given are the values of the flags that were given, by their keys in a configuration.

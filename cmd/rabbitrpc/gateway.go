@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +29,8 @@ of --token-file, or the variable RABBITRPC_GATEWAY_TOKEN. Web pages may not call
 
 It listens whether or not the broker is there. SIGINT (Ctrl-C) or SIGTERM drains: it
 takes no more requests, answers those that it has, and exits with 0; with 1 if they
-outlast --drain. A second signal kills it.
+outlast --drain. A second signal kills it. SIGHUP reads configuration and token again,
+and logs of each key that has changed whether it is in force now or needs a restart.
 `
 
 // gatewayKeys are the flags of gateway besides --config, with their keys in a configuration.
@@ -51,15 +51,11 @@ func newGateway() *cobra.Command {
   rabbitrpc gateway --config rabbitrpc.yaml`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(config.Input{
-				File: fileOf([]string{file}), Environ: os.Environ(), Flags: given(cmd, gatewayKeys), Kinds: kinds, NoServices: true,
-			})
-			if err != nil {
-				return err
-			}
+			flags := given(cmd, gatewayKeys)
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			return runGateway(ctx, c, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags, true) }
+			return runGateway(ctx, load, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	d := config.DefaultGateway()
@@ -78,23 +74,32 @@ func newGateway() *cobra.Command {
 }
 
 // runGateway runs a gateway until ctx ends, with the admin listener if there is to be one.
-func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) error {
+func runGateway(ctx context.Context, load func() (*config.Loaded, error), out, logs io.Writer) error {
+	outliveReaders()
+	reloads, stop := hangups()
+	defer stop()
+	c, err := load()
+	if err != nil {
+		return err
+	}
 	least, err := parseLevel(c.Log.Level)
 	if err != nil {
 		return err
 	}
-	outliveReaders()
-	log, written := spooledLogger(logs, zap.NewAtomicLevelAt(least), forPeople(c, logs))
+	level := zap.NewAtomicLevelAt(least)
+	log, written := spooledLogger(logs, level, forPeople(c, logs))
 	defer written()
+	takeOver(log)
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
 		return err
 	}
 	defer traces.close()
 	seen := newObserver("rabbitrpc gateway")
+	changes := newChanges(c.Config, load, level, log)
 	m, err := conn.Open(context.WithoutCancel(ctx), string(c.Broker.URL), append(seen.conn(), conn.WithBackgroundDial(),
-		conn.WithName("rabbitrpc gateway"), conn.WithLogger(log), conn.WithCredentials(c.Broker.Credentials),
-		conn.WithTLSFrom(c.Broker.TLS.Config))...)
+		conn.WithName("rabbitrpc gateway"), conn.WithLogger(log), conn.WithCredentials(changes.credentials),
+		conn.WithTLSFrom(changes.tls))...)
 	if err != nil {
 		return err
 	}
@@ -115,11 +120,7 @@ func runGateway(ctx context.Context, c *config.Loaded, out, logs io.Writer) erro
 		}
 		defer stop()
 	}
-	return serveGateway(ctx, c.Gateway, caller, out, log)
-}
-
-func serveGateway(ctx context.Context, c config.Gateway, caller *client.Client, out io.Writer, log *slog.Logger) error {
-	g, err := gateway.New(c, caller.Do, log)
+	g, err := gateway.New(c.Gateway, caller.Do, log)
 	if err != nil {
 		return err
 	}
@@ -128,5 +129,10 @@ func serveGateway(ctx context.Context, c config.Gateway, caller *client.Client, 
 		return err
 	}
 	fmt.Fprintf(out, "gateway at http://%s\n", l.Addr())
+	var background sync.WaitGroup
+	defer background.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	background.Go(func() { changes.follow(ctx, reloads, g) })
 	return g.Serve(ctx, l)
 }

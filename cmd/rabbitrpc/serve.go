@@ -52,7 +52,7 @@ func newServe() *cobra.Command {
 			flags := given(cmd, serveKeys)
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
-			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags) }
+			load := func() (*config.Loaded, error) { return loadConfig(fileOf([]string{file}), flags, false) }
 			return serve(ctx, load, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -82,6 +82,7 @@ func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs i
 	level := zap.NewAtomicLevelAt(least)
 	log, written := spooledLogger(logs, level, forPeople(c, logs))
 	defer written()
+	takeOver(log)
 	log.Info("starting", "version", version(), "services", named(c.Services))
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {

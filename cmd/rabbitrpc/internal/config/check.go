@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/otlp"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -54,8 +56,11 @@ func (l *Loaded) check() Errors {
 	c.oneOf("log.level", l.Log.Level, levels)
 	c.oneOf("log.format", l.Log.Format, formats)
 	l.Admin.check(&c)
-	if l.Tracing.Sample < 0 || l.Tracing.Sample > 1 {
+	if !(l.Tracing.Sample >= 0 && l.Tracing.Sample <= 1) { // nor NaN
 		c.add("tracing.sample", "must be 0 to 1, got %v", l.Tracing.Sample)
+	}
+	if l.Tracing.Endpoint != "" {
+		c.err("tracing.endpoint", otlp.Check(string(l.Tracing.Endpoint)))
 	}
 	c.err("gateway", l.Gateway.Check())
 	if len(l.Services) == 0 && !l.noServices {
@@ -100,7 +105,9 @@ func (l *Loaded) checkServices(c *checker) {
 		c.once(queues, s.Queue, i, path+".queue", "is served by services[%d] already: set it for one of them")
 		c.err(path, s.Own.Check())
 		s.Dedupe.check(c, path+".dedupe")
-		c.once(files, s.Dedupe.Path, i, path+".dedupe.path", "is the file of services[%d]: each needs its own")
+		if s.Dedupe.Path != "" {
+			c.once(files, filepath.Clean(s.Dedupe.Path), i, path+".dedupe.path", "is the file of services[%d]: each needs its own")
+		}
 		s.check(c, path)
 	}
 }

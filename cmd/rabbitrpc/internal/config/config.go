@@ -105,8 +105,9 @@ type Kind interface {
 	// Methods are the names of its methods.
 	Methods() []string
 
-	// Serve starts what the methods need and registers them with s, which does not run yet. Close ends it, within seconds,
-	// after s has drained. It is called once; a service that is to change gets a new Kind beside the old.
+	// Serve starts what the methods need and registers them with s, which does not run yet. Close ends it, within seconds, or
+	// what a method Closing of the Kind returns, after s has drained. It is called once; a service that is to change gets a new
+	// Kind beside the old.
 	Serve(s *server.Server, log *slog.Logger) (close func(), err error)
 }
 

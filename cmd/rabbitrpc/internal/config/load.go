@@ -1,8 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
 	pelletier "github.com/pelletier/go-toml/v2"
+	yamlv3 "go.yaml.in/yaml/v3"
 )
 
 // Input is what a configuration is made of.
@@ -141,7 +144,19 @@ func readFile(path string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s", path, unreadable(err))
 	}
+	if filepath.Ext(path) != ".toml" && documents(text) > 1 {
+		return nil, fmt.Errorf("%s: has more than one document, and the first alone would be read", path)
+	}
 	return m, nil
+}
+
+// documents counts those of a text that is YAML, up to two.
+func documents(text []byte) (n int) {
+	d := yamlv3.NewDecoder(bytes.NewReader(text))
+	for n < 2 && d.Decode(new(yamlv3.Node)) != io.EOF {
+		n++
+	}
+	return n
 }
 
 // unreadable says in one line why a text is no YAML, and does not quote values as the parser does: they may be secrets.

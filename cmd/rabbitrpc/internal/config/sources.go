@@ -33,7 +33,10 @@ func (s *sources) add(path string, said any, source string) {
 // of completes errors with the sources of what is wrong.
 func (s *sources) of(errs []*KeyError) (complete []error) {
 	for _, e := range errs {
-		key := strings.TrimPrefix(e.Key, "unknown key ")
+		key := e.Key
+		if strings.HasPrefix(key, "unknown key ") { // which a file alone can have, though it may look like that of a variable
+			key = ""
+		}
 		for e.Source = s.by[key]; e.Source == "" && key != ""; e.Source = s.by[key] {
 			key = key[:max(0, strings.LastIndexAny(key, ".["))]
 		}

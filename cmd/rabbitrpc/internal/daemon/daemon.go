@@ -2,7 +2,7 @@
 //
 // A service is never changed. When a new configuration is read, one that differs is started beside the old one, which drains
 // once the new one takes calls: so callers see nothing of it, and what a service may change is whatever it can start with.
-// What it remembers of calls goes from the old one to the new one.
+// What it remembers of calls is shared by both.
 //
 // # Concurrency
 //
@@ -55,14 +55,16 @@ type Daemon struct {
 	draining   atomic.Bool
 	background sync.WaitGroup
 	system     systemd
+	memories   memories
 
 	mu       sync.Mutex // guards what follows
 	services []*service // in the order of the configuration
+	retired  []*service // those that drain, since others have taken their places or they are gone
 }
 
 // New makes a daemon. It does no I/O: Run does.
 func New(o Options) *Daemon {
-	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}}
+	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}, memories: memories{log: o.Log}}
 	d.broker.Store(&o.Config.Broker)
 	return d
 }
@@ -116,11 +118,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 // buildAll builds all services, or none.
 func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) {
 	for _, c := range d.config.Services {
-		s, err := d.build(ctx, c, nil)
+		s, err := d.build(ctx, c)
 		if err != nil {
 			for _, s := range services {
-				s.close()
-				s.memory.close(d.log)
+				s.end()
 			}
 			return nil, err
 		}
@@ -132,8 +133,12 @@ func (d *Daemon) buildAll(ctx context.Context) (services []*service, err error) 
 // guard ends the daemon with a service that ends by itself, and returns when it has ended.
 func (d *Daemon) guard(s *service) {
 	<-s.done
-	if !s.stopped() {
+	retired := d.gone(s)
+	switch {
+	case !s.stopped():
 		d.fail(s.failure())
+	case retired && s.err != nil:
+		d.log.Error("service did not end well", "service", s.config.Name, "err", s.err)
 	}
 }
 
@@ -169,20 +174,19 @@ func (d *Daemon) supervise(ctx context.Context, ended <-chan struct{}) {
 		case <-stop:
 			stop = nil
 			d.draining.Store(true)
-			limit := d.drainLimit()
-			d.log.Info("draining", "limit", limit)
-			d.system.say("STOPPING=1", d.status(), extend(limit+closing))
+			drain, stop := d.limits()
+			d.log.Info("draining", "limit", drain)
+			d.system.say("STOPPING=1", d.status(), extend(stop+closing))
 		case <-ended:
 			return
 		}
 	}
 }
 
-// result closes what the services remember, and returns why they ended, if that was not well.
+// result returns why the services ended, if that was not well.
 func (d *Daemon) result() error {
 	var errs []error
 	for _, s := range d.current() {
-		s.memory.close(d.log)
 		if s.err != nil {
 			errs = append(errs, s.failure())
 		}
@@ -244,11 +248,18 @@ func (d *Daemon) put(s, old *service) {
 	d.services[slices.Index(d.services, old)] = s
 }
 
-func (d *Daemon) drainLimit() (limit time.Duration) {
-	for _, s := range d.current() {
-		limit = max(limit, s.config.Drain)
+// limits are how long the longest drain may take, and how long that with what its kind needs to close.
+func (d *Daemon) limits() (drain, stop time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range slices.Concat(d.services, d.retired) {
+		closing := time.Duration(0)
+		if c, ok := s.config.Own.(interface{ Closing() time.Duration }); ok {
+			closing = c.Closing()
+		}
+		drain, stop = max(drain, s.config.Drain), max(stop, s.config.Drain+closing)
 	}
-	return limit
+	return drain, stop
 }
 
 func (s *service) failure() error { return fmt.Errorf("service %s: %w", s.config.Name, s.err) }

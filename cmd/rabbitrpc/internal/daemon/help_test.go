@@ -37,6 +37,7 @@ func must(t *testing.T, err error) {
 type worker struct {
 	Answer string        `koanf:"answer"`
 	Takes  time.Duration `koanf:"takes"`
+	Slow   time.Duration `koanf:"slow"` // to close, it says
 
 	release chan struct{}
 	open    *atomic.Int64 // those that were served and not closed
@@ -44,6 +45,8 @@ type worker struct {
 
 func (w *worker) Check() error      { return nil }
 func (w *worker) Methods() []string { return []string{"work"} }
+
+func (w *worker) Closing() time.Duration { return w.Slow }
 
 func (w *worker) Serve(s *server.Server, _ *slog.Logger) (func(), error) {
 	w.open.Add(1)
@@ -203,6 +206,9 @@ func call(t *testing.T, c *client.Client, service, method, id string) (string, b
 	ctx := t.Context()
 	if id != "" {
 		ctx = client.With(ctx, client.WithCallID(id))
+	}
+	if method == "hang" { // for as long as the test takes on a busy machine
+		ctx = client.With(ctx, client.WithTimeout(time.Minute))
 	}
 	reply, err := c.Do(ctx, &rpc.Request{Service: service, Method: method, ContentType: rpc.ContentTypeText})
 	if err != nil {

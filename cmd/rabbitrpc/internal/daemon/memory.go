@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
@@ -10,39 +12,88 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/idempotency/postgres"
 )
 
-// A memory is what a service remembers of its calls, also when the service is replaced.
+// A memory is what a service remembers of its calls. All lives of the service share it, and the last one closes it.
 type memory struct {
-	store idempotency.Store // nil for none
-	shut  func() error
+	service string
+	config  config.Dedupe
+	store   idempotency.Store // nil for none
+	shut    func() error
+	users   int // guarded by the memories
 }
 
-func openMemory(ctx context.Context, c *config.Dedupe, log *slog.Logger) (*memory, error) {
+// memories are those that are open. One goroutine takes them; any gives them back.
+type memories struct {
+	log *slog.Logger
+
+	mu   sync.Mutex // guards what follows
+	open []*memory
+}
+
+// take returns the memory that a service is to have: the one of an earlier life, else a new one. A file has one user in this
+// process, too: a service that was given another name keeps it.
+func (ms *memories) take(ctx context.Context, c *config.Service) (*memory, error) {
+	if m := ms.find(c); m != nil {
+		return m, nil
+	}
+	store, shut, err := openStore(ctx, &c.Dedupe, ms.log)
+	if err != nil {
+		return nil, err
+	}
+	m := &memory{service: c.Name, config: c.Dedupe, store: store, shut: shut, users: 1}
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.open = append(ms.open, m)
+	return m, nil
+}
+
+func (ms *memories) find(c *config.Service) *memory {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for _, m := range ms.open {
+		if m.config == c.Dedupe && (m.service == c.Name || c.Dedupe.Path != "") {
+			m.users++
+			return m
+		}
+	}
+	return nil
+}
+
+// giveBack closes a memory that nobody else has.
+func (ms *memories) giveBack(m *memory) {
+	ms.mu.Lock()
+	m.users--
+	last := m.users == 0
+	if last {
+		ms.open = slices.DeleteFunc(ms.open, func(o *memory) bool { return o == m })
+	}
+	ms.mu.Unlock()
+	if !last {
+		return
+	}
+	if err := m.shut(); err != nil {
+		ms.log.Error("store was not closed in good order", "err", err)
+	}
+}
+
+func openStore(ctx context.Context, c *config.Dedupe, log *slog.Logger) (store idempotency.Store, shut func() error, err error) {
+	nothing := func() error { return nil }
 	switch c.Store {
 	case config.StoreBolt:
 		s, err := bolt.Open(c.Path, c.Bolt()...)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return &memory{s, s.Close}, nil
+		return s, s.Close, nil
 	case config.StorePostgres:
 		s, err := postgres.Open(ctx, string(c.URL), append(c.Postgres(), postgres.WithLogger(log))...)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return &memory{s, func() error { s.Close(); return nil }}, nil
+		return s, func() error { s.Close(); return nil }, nil
 	case config.StoreLRU:
 		s, err := idempotency.NewLRU(c.LRU()...)
-		if err != nil {
-			return nil, err
-		}
-		return &memory{s, func() error { return nil }}, nil
+		return s, nothing, err
 	default:
-		return &memory{nil, func() error { return nil }}, nil
-	}
-}
-
-func (m *memory) close(log *slog.Logger) {
-	if err := m.shut(); err != nil {
-		log.Error("store was not closed in good order", "err", err)
+		return nil, nothing, nil
 	}
 }

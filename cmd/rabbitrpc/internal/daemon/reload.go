@@ -2,13 +2,13 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
 // readyLimit is how long a changed service may take until it takes calls; until then the old one serves.
@@ -32,58 +32,67 @@ func (d *Daemon) reload(ctx context.Context) {
 		d.system.reloading()
 		defer func() { d.system.say("READY=1", d.status()) }()
 	}
+	for d.read(ctx) {
+	}
+}
+
+// read is reload of one configuration. It reports whether there is a newer one, which takes its place.
+func (d *Daemon) read(ctx context.Context) (newer bool) {
 	next, err := d.opts.Reload()
 	if err != nil {
-		for _, err := range lines(err) {
-			d.log.Error("configuration not read: the old one stays in force", "err", err)
-		}
-		return
+		config.LogUnread(d.log, err)
+		return false
 	}
 	changes := d.config.Changes(&next.Config)
 	inForce := d.config
+	ofServices := false
 	for _, c := range changes {
-		if c.Service == "" {
+		ofServices = ofServices || c.Service != ""
+		if c.Service == "" && !strings.HasPrefix(c.Key, "gateway.") { // which is another process
 			d.apply(c, &inForce, &next.Config)
 		}
 	}
-	inForce.Services = d.reloadServices(ctx, changes, next.Config.Services)
 	d.config = inForce
+	if ofServices && d.Broker().Phase != conn.Connected {
+		newer = d.awaitBroker(ctx)
+	}
+	if newer || ctx.Err() != nil {
+		return newer
+	}
+	d.config.Services = d.reloadServices(ctx, changes, next.Config.Services)
 	d.log.Info("configuration read")
+	return false
 }
 
-// lines returns the errors in err, one for each line of the log.
-func lines(err error) []error {
-	if all, ok := errors.AsType[config.Errors](err); ok {
-		return all
+// awaitBroker waits for a connection with the broker, without which no new service would take calls, and reports whether the
+// configuration is to be read again before: it may be what they wait for.
+func (d *Daemon) awaitBroker(ctx context.Context) (newer bool) {
+	d.log.Warn("no connection with the broker: services are changed once there is one")
+	if d.ready.Load() {
+		d.system.say("READY=1", d.status())
 	}
-	return []error{err}
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	over := make(chan struct{})
+	d.background.Go(func() {
+		defer close(over)
+		_, _ = d.conn.Load().Session(waiting) // an error: it is to end
+	})
+	select {
+	case <-over:
+		return false
+	case <-d.opts.Reloads:
+		return true
+	}
 }
 
 // apply takes over one key that is not of a service, if that is possible.
 func (d *Daemon) apply(c config.Change, inForce, next *config.Config) {
-	switch {
-	case c.Key == "log.level":
-		inForce.Log.Level = next.Log.Level
-		d.opts.SetLevel(next.Log.Level)
-		d.applied(c, "now")
-	case slices.Contains([]string{"broker.username", "broker.password_file", "broker.credentials_file"}, c.Key),
-		strings.HasPrefix(c.Key, "broker.tls."):
-		b := next.Broker
-		b.URL, b.Name = inForce.Broker.URL, inForce.Broker.Name
-		inForce.Broker = b
-		d.broker.Store(&b)
-		d.applied(c, "with the next connection")
-	default:
-		d.needsRestart(c)
-	}
-}
-
-func (d *Daemon) applied(c config.Change, when string) {
-	d.log.Info("applied", "key", c.Key, "from", c.From, "to", c.To, "when", when)
-}
-
-func (d *Daemon) needsRestart(c config.Change) {
-	d.log.Warn("needs a restart", "key", c.Key, "from", c.From, "to", c.To)
+	when := inForce.TakeOver(c, next)
+	d.opts.SetLevel(inForce.Log.Level)
+	b := inForce.Broker
+	d.broker.Store(&b)
+	c.Log(d.log, when)
 }
 
 // reloadServices starts, replaces and stops services, and returns those that are in force then.
@@ -108,7 +117,6 @@ func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, ne
 	d.set(services)
 	for _, s := range removed {
 		d.retire(s)
-		s.memory.close(d.log)
 		d.log.Info("applied", "key", "services."+s.config.Name, "when", "now: it is removed")
 	}
 	return inForce
@@ -134,7 +142,7 @@ func (d *Daemon) live(changes []config.Change, old, next config.Service) (c conf
 		}
 		key := strings.TrimPrefix(change.Key, "services."+next.Name+".")
 		if key == "quorum" || key == "max_queue" || strings.HasPrefix(key, "dedupe.") {
-			d.needsRestart(change)
+			change.Log(d.log, "")
 			continue
 		}
 		live = append(live, change)
@@ -144,19 +152,13 @@ func (d *Daemon) live(changes []config.Change, old, next config.Service) (c conf
 
 // replace starts a service in the place of old, which may be nil, and returns the one that is in force then.
 func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, changes []config.Change) *service {
-	var m *memory
-	if old != nil {
-		m = old.memory
-	}
-	s, err := d.build(ctx, c, m)
+	d.makeRoom(ctx, c.Name)
+	s, err := d.build(ctx, c)
 	if err == nil {
 		s.start(ctx)
 		if err = s.await(ctx); err != nil {
 			s.stop()
 			<-s.done
-			if old == nil {
-				s.memory.close(d.log)
-			}
 		}
 	}
 	switch {
@@ -169,7 +171,7 @@ func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, ch
 		d.put(s, old) // who asks whether the service takes calls is to hear of the one that does
 		d.retire(old)
 		for _, change := range changes {
-			d.applied(change, "now")
+			change.Log(d.log, "now")
 		}
 	}
 	d.background.Go(func() { d.guard(s) })
@@ -189,14 +191,5 @@ func (s *service) await(ctx context.Context) error {
 		return fmt.Errorf("it takes no calls after %v: is the broker there?", readyLimit)
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// retire drains a service whose place is taken.
-func (d *Daemon) retire(s *service) {
-	s.stop()
-	<-s.done
-	if s.err != nil {
-		d.log.Error("service did not end well", "service", s.config.Name, "err", s.err)
 	}
 }

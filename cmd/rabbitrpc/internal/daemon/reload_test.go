@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -83,6 +84,122 @@ func TestReloadStaysReady(t *testing.T) {
 	}
 	close(r.release)
 	must(t, <-called)
+}
+
+// TestReloadWhileDraining: a reload does not wait for the drains of those before, and the end of the daemon does.
+func TestReloadWhileDraining(t *testing.T) {
+	c := caller(t, "re-slow", "re-gone")
+	const text = `services: [{name: re-slow, kind: worker, answer: one, drain: 1m}, {name: re-gone, kind: worker, drain: 1m}]`
+	r := up(t, text)
+	called := make(chan error, 2)
+	for i, s := range r.daemon.Servers() {
+		go func() {
+			_, _, err := call(t, c, s.Service(), "hang", fmt.Sprint(i))
+			called <- err
+		}()
+		r.until("a call runs", func() bool { return s.Stats().Running == 1 })
+	}
+	for _, answer := range []string{"two", "three"} {
+		r.reload(`services: [{name: re-slow, kind: worker, drain: 1s, answer: ` + answer + `}]`)
+		if got, _, err := call(t, c, "re-slow", "work", ""); got != answer || err != nil {
+			t.Errorf("got %q, %v, want %s", got, err, answer)
+		}
+	}
+	if s := r.daemon.Services(); len(s) != 1 {
+		t.Errorf("%d services, want the one that is left", len(s))
+	}
+	r.stop()
+	r.until("it drains", func() bool { return strings.Contains(r.log.String(), "draining limit=1m0s") }) // of what was in force
+	select {
+	case err := <-r.done:
+		t.Fatalf("it has ended with %v while calls run", err)
+	default:
+	}
+	close(r.release)
+	must(t, <-called)
+	must(t, <-called)
+	must(t, r.ended())
+}
+
+// TestReloadsThatAllDrain: no more than a few lives of a service drain at a time, however often it is changed.
+func TestReloadsThatAllDrain(t *testing.T) {
+	c := caller(t, "re-many")
+	const text = `services: [{name: re-many, kind: worker, answer: "0", workers: 1, drain: 1m}]`
+	r := up(t, text)
+	called := make(chan error, 8)
+	hang := func() {
+		s := r.daemon.Servers()[0]
+		go func() { _, _, err := call(t, c, "re-many", "hang", ""); called <- err }()
+		r.until("a call runs", func() bool { return s.Stats().Running == 1 })
+	}
+	hang()
+	for i := range 4 {
+		r.reload(strings.Replace(text, `"0"`, fmt.Sprintf(`"%d"`, i+1), 1))
+		hang()
+	}
+	r.write(strings.Replace(text, `"0"`, `"5"`, 1))
+	r.hup <- syscall.SIGHUP
+	r.until("it waits", func() bool { return strings.Contains(r.log.String(), "waiting for a drain") })
+	if n := r.open.Load(); n != 5 {
+		t.Errorf("%d lives, want 5", n)
+	}
+	close(r.release)
+	for range 5 {
+		must(t, <-called)
+	}
+	r.until("the last change is applied", func() bool { return strings.Contains(r.log.String(), "from=4 to=5") })
+}
+
+// TestReloadRenames: a service under another name takes up the memory of the one that is gone, which drains.
+func TestReloadRenames(t *testing.T) {
+	c := caller(t, "re-before", "re-after")
+	text := "services: [{name: re-before, kind: worker, answer: here, dedupe: {store: bolt, path: " + filepath.Join(t.TempDir(), "m.db") + "}}]"
+	r := up(t, text)
+	called := make(chan error, 1)
+	go func() { _, _, err := call(t, c, "re-before", "hang", ""); called <- err }()
+	r.until("a call runs", func() bool { return r.daemon.Servers()[0].Stats().Running == 1 })
+	r.reload(strings.Replace(text, "re-before", "re-after", 1))
+	if got, _, err := call(t, c, "re-after", "work", ""); got != "here" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	r.reload(text) // while that drains which had the name before
+	if got, _, err := call(t, c, "re-before", "work", ""); got != "here" || err != nil {
+		t.Errorf("back again: got %q, %v", got, err)
+	}
+	close(r.release)
+	must(t, <-called)
+}
+
+// TestReloadWithoutABroker: what is to change waits for the broker, and a later configuration takes its place.
+func TestReloadWithoutABroker(t *testing.T) {
+	broker, err := chaos.NewProxy(testbroker.URL(t))
+	must(t, err)
+	t.Cleanup(broker.Close)
+	c := caller(t, "re-away", "re-away-2", "re-away-3")
+	const text = `services: [{name: re-away, kind: worker, answer: old}]`
+	r := startAt(t, broker.URL(), text)
+	r.waitReady()
+	broker.Inject(chaos.Refuse{})
+	broker.Inject(chaos.Reset{})
+	r.until("the connection is lost", func() bool { return r.daemon.Broker().Phase != conn.Connected })
+	for i, name := range []string{"re-away-2", "re-away-3"} {
+		r.write(strings.Replace(text, "re-away, ", name+", ", 1))
+		r.hup <- syscall.SIGHUP
+		r.until("it waits", func() bool {
+			return strings.Count(r.log.String(), "no connection with the broker: services are changed once there is one") == i+1
+		})
+	}
+	if s := r.daemon.Services(); len(s) != 1 || s[0].Config.Name != "re-away" {
+		t.Errorf("serves %v while nothing can be changed", s)
+	}
+	broker.Heal()
+	r.until("the last one is in force", func() bool { return strings.Contains(r.log.String(), "configuration read") })
+	if got, _, err := call(t, c, "re-away-3", "work", ""); got != "old" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if s := r.daemon.Services(); len(s) != 1 || s[0].Config.Name != "re-away-3" {
+		t.Errorf("serves %v", s)
+	}
 }
 
 // TestReloadRemembers: a call that was answered before is not run again after.

@@ -11,10 +11,10 @@ import (
 // A service is one life of a service: built, started, stopped.
 type service struct {
 	config config.Service
-	memory *memory
 	server *server.Server
 	close  func() // ends what its kind has started
 	ended  func() // tells who observes it
+	forget func() // gives its memory back
 
 	ctx  context.Context // from start to stop
 	stop context.CancelFunc
@@ -22,27 +22,24 @@ type service struct {
 	err  error         // to read after done
 }
 
-// build makes a service with a memory, or with a new one if that is nil.
-func (d *Daemon) build(ctx context.Context, c config.Service, m *memory) (*service, error) {
+// build makes a service, with what earlier lives of it remember.
+func (d *Daemon) build(ctx context.Context, c config.Service) (*service, error) {
 	opts, err := c.Options()
 	if err != nil {
 		return nil, fmt.Errorf("service %s: %w", c.Name, err)
 	}
-	own := m == nil
-	if own {
-		if m, err = openMemory(ctx, &c.Dedupe, d.log); err != nil {
-			return nil, fmt.Errorf("service %s: open its store: %w", c.Name, err)
-		}
+	m, err := d.memories.take(ctx, &c)
+	if err != nil {
+		return nil, fmt.Errorf("service %s: open its store: %w", c.Name, err)
 	}
-	s := &service{config: c, memory: m, ended: func() {}, done: make(chan struct{})}
+	s := &service{config: c, ended: func() {}, done: make(chan struct{})}
+	s.forget = func() { d.memories.giveBack(m) }
 	s.server, err = server.New(d.conn.Load(), c.Name, append(append(opts, d.opts.Server...), server.WithLogger(d.log), server.WithStore(m.store))...)
 	if err == nil {
 		s.close, err = c.Own.Serve(s.server, d.log)
 	}
 	if err != nil {
-		if own {
-			m.close(d.log)
-		}
+		s.forget()
 		return nil, fmt.Errorf("service %s: %w", c.Name, err)
 	}
 	if d.opts.Built != nil {
@@ -57,9 +54,15 @@ func (s *service) start(ctx context.Context) {
 	go func() {
 		defer close(s.done)
 		s.err = s.server.Run(s.ctx)
-		s.close()
-		s.ended()
+		s.end()
 	}()
+}
+
+// end gives back what it was built with.
+func (s *service) end() {
+	s.close()
+	s.ended()
+	s.forget()
 }
 
 // stopped reports whether it was to end.

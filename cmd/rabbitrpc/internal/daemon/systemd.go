@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ const (
 	statusEvery = 5 * time.Second  // at most that often, systemd learns how it goes
 	startExtra  = 30 * time.Second // more for the start, said again and again while the broker is down
 	closing     = 10 * time.Second // for what comes after the drain
+	tellTimeout = time.Second
 
 	// dialLimit is more than a manager takes from one dial to the next: 15 s of backoff, and 10 s for each node.
 	dialLimit = 5 * time.Minute
@@ -26,9 +28,27 @@ const (
 type systemd struct{ log *slog.Logger }
 
 func (s systemd) say(lines ...string) {
-	if _, err := notify.SdNotify(false, strings.Join(lines, "\n")); err != nil {
+	if err := tell(strings.Join(lines, "\n")); err != nil {
 		s.log.Warn("systemd cannot be told", "err", err)
 	}
+}
+
+// tell is SdNotify of go-systemd with a limit: a service manager that does not read holds up no start, reload or end.
+func tell(state string) error {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return nil
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetWriteDeadline(time.Now().Add(tellTimeout)); err != nil {
+		return err
+	}
+	_, err = c.Write([]byte(state))
+	return err
 }
 
 func (s systemd) reloading() { s.say("RELOADING=1", notify.SdNotifyMonotonicUsec()) }

@@ -63,21 +63,36 @@ func (m *manager) hears(want string) (before []string) {
 func TestSystemd(t *testing.T) {
 	m := listen(t, "60000") // 60 ms
 	caller(t, "sysd")
-	r := start(t, "services: [{name: sysd, kind: worker, drain: 7s}]")
+	r := start(t, "services: [{name: sysd, kind: worker, drain: 7s, slow: 5s}]")
 	if before := strings.Join(m.hears("READY=1"), " "); !strings.Contains(before, "EXTEND_TIMEOUT_USEC=30000000") {
 		t.Errorf("got %s before it was ready, want that it needs more time", before)
 	}
 	m.hears("STATUS=serving sysd at amqp://")
 	m.hears("WATCHDOG=1")
 	m.hears("WATCHDOG=1")
-	r.reload("services: [{name: sysd, kind: worker, workers: 3, drain: 7s}]")
+	r.reload("services: [{name: sysd, kind: worker, workers: 3, drain: 7s, slow: 5s}]")
 	m.hears("RELOADING=1")
 	m.hears("MONOTONIC_USEC=")
 	m.hears("READY=1")
 	r.stop()
 	m.hears("STOPPING=1")
 	m.hears("STATUS=draining")
-	m.hears("EXTEND_TIMEOUT_USEC=17000000")
+	m.hears("EXTEND_TIMEOUT_USEC=22000000") // the drain, what its kind needs to close, and ten seconds
+	must(t, r.ended())
+}
+
+// TestSystemdDoesNotListen: a service manager that takes nothing more holds up neither the start nor the end.
+func TestSystemdDoesNotListen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "3000")
+	caller(t, "sysd-deaf")
+	r := up(t, "services: [{name: sysd-deaf, kind: worker}]")
+	r.until("it takes nothing more", func() bool { return strings.Contains(r.log.String(), "systemd cannot be told") })
+	r.stop()
 	must(t, r.ended())
 }
 

@@ -87,6 +87,9 @@ func (c *Config) Check() error {
 // Methods returns the names of the methods.
 func (c *Config) Methods() []string { return c.Names }
 
+// Closing is how long the programs may take to end when the service does.
+func (c *Config) Closing() time.Duration { return c.withDefaults().Grace }
+
 // Serve makes s answer the methods with the program.
 func (c *Config) Serve(s *server.Server, log *slog.Logger) (close func(), err error) {
 	u, err := New(c, log.With("service", s.Service()))
@@ -129,6 +132,9 @@ func (c *Config) checkCommand() error {
 	for _, arg := range c.Command {
 		if strings.ContainsRune(arg, 0) {
 			return wrong("command", "must not contain a NUL byte, got %q", arg)
+		}
+		if c.Pool > 0 && strings.Contains(arg, "{method}") {
+			return wrong("command", "must not have {method} beside pool: a worker learns from each request which it is")
 		}
 	}
 	return nil

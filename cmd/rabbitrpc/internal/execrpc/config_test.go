@@ -26,6 +26,8 @@ func TestCheck(t *testing.T) {
 	}{
 		{"program", func(*execrpc.Config) {}, ""},
 		{"no command", func(c *execrpc.Config) { c.Command = nil }, "command: is missing"},
+		{"method in a worker's arguments", func(c *execrpc.Config) { c.Pool, c.Command = 1, []string{c.Command[0], "--{method}"} }, "command: must not have {method}"},
+		{"method in a program's arguments", func(c *execrpc.Config) { c.Command = []string{c.Command[0], "--{method}"} }, ""},
 		{"no methods", func(c *execrpc.Config) { c.Names = nil }, "methods: is missing"},
 		{"bad method", func(c *execrpc.Config) { c.Names = []string{"a b"} }, "methods: method name"},
 		{"reserved method", func(c *execrpc.Config) { c.Names = []string{"rpc.ping"} }, "methods: rpc.ping is reserved"},
@@ -60,5 +62,16 @@ func TestCheck(t *testing.T) {
 				t.Errorf("the error tells: %v", err)
 			}
 		})
+	}
+}
+
+// Who ends the daemon has to wait for the grace of its programs.
+func TestClosing(t *testing.T) {
+	var kind config.Kind = &execrpc.Config{Grace: 7 * time.Second}
+	if c, ok := kind.(interface{ Closing() time.Duration }); !ok || c.Closing() != 7*time.Second {
+		t.Error("does not say its grace")
+	}
+	if got := (&execrpc.Config{}).Closing(); got != 2*time.Second {
+		t.Errorf("got %v, want the default", got)
 	}
 }

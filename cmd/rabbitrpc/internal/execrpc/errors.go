@@ -79,7 +79,7 @@ type fault struct {
 }
 
 func (f *fault) error() *rpc.Error {
-	e := rpc.Errorf(f.Code, "%s", f.Message).WithRetryAfter(time.Duration(min(f.RetryAfterMS, maxRetryAfter)) * time.Millisecond)
+	e := rpc.Errorf(f.Code, "%s", f.Message).WithRetryAfter(time.Duration(min(max(f.RetryAfterMS, 0), maxRetryAfter)) * time.Millisecond)
 	if len(f.Details) > 0 {
 		e.Details = f.Details
 	}

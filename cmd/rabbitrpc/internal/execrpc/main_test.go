@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/execrpc"
@@ -84,6 +85,28 @@ var programs = map[string]func(args []string) int{
 		os.WriteFile(args[0], []byte(strconv.Itoa(os.Getpid())), 0o600)
 		time.Sleep(time.Minute)
 		return 0
+	},
+	// peek N [FILE]: waits for its input, reads N bytes of it, and ends; with FILE it leaves a child behind that has its input
+	"peek": func(args []string) int {
+		fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}}
+		for {
+			if n, _ := unix.Poll(fds, -1); n > 0 {
+				break
+			}
+		}
+		n, _ := strconv.ParseInt(args[0], 10, 64)
+		io.CopyN(io.Discard, os.Stdin, n)
+		if len(args) > 1 {
+			self, _ := os.Executable()
+			child := exec.Command(self, "hang", args[1])
+			child.Stdin = os.Stdin
+			child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			child.Start()
+			for pid := []byte(nil); len(pid) == 0; time.Sleep(time.Millisecond) {
+				pid, _ = os.ReadFile(args[1])
+			}
+		}
+		return 3
 	},
 	"polite": func([]string) int { // ends with 0 when it is told to
 		c := make(chan os.Signal, 1)
@@ -155,7 +178,10 @@ func work([]string) int {
 		case "raw": // the body is what to write
 			fmt.Print(q["body"])
 			continue
-		case "sleep":
+		case "sleep": // and makes a file, if the body names one
+			if path, _ := q["body"].(string); path != "" {
+				os.WriteFile(path, []byte("asleep"), 0o600)
+			}
 			time.Sleep(time.Minute)
 		case "answer-and-exit":
 			fmt.Printf(`{"id": %q, "body": "1"}`+"\n", q["id"])

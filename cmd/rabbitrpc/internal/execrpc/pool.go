@@ -42,28 +42,32 @@ func newPool(u *Upstream) *pool {
 
 func (p *pool) handle(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 	j := &job{ctx, r, make(chan result, 1)}
-	select {
-	case p.jobs <- j:
-	case <-p.dead():
-		return nil, rpc.Errorf(rpc.Unavailable, "no worker runs").WithExecuted(rpc.ExecutedNo)
-	case <-ctx.Done():
-		return nil, notStarted(ctx.Err())
+	for {
+		select {
+		case p.jobs <- j:
+			done := <-j.result // soon after ctx ends, too
+			return done.reply, done.err
+		case <-time.After(p.patience()):
+			if p.patience() <= 0 {
+				return nil, rpc.Errorf(rpc.Unavailable, "no worker runs").WithExecuted(rpc.ExecutedNo)
+			}
+		case <-ctx.Done():
+			return nil, notStarted(ctx.Err())
+		}
 	}
-	done := <-j.result // soon after ctx ends, too
-	return done.reply, done.err
 }
 
 // deadAfter is how long calls wait for a worker while none runs. Then others may take them.
 const deadAfter = time.Second
 
-// dead returns a channel that gets a value once no worker has run for a while, or nil if one runs.
-func (p *pool) dead() <-chan time.Time {
+// patience is how long a call may wait until it looks again whether a worker runs; 0 or less if none has for long.
+func (p *pool) patience() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.alive > 0 {
-		return nil
+		return deadAfter
 	}
-	return time.After(deadAfter - time.Since(p.since))
+	return deadAfter - time.Since(p.since)
 }
 
 func (p *pool) started() {

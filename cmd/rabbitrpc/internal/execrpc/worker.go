@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"os/exec"
-	"syscall"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -15,7 +14,7 @@ import (
 // A worker is a program that answers one request after the other, until something about it is not as it should be.
 type worker struct {
 	group *group
-	stdin io.WriteCloser
+	stdin *os.File // a pipe, whose other end the worker alone has
 	lines *lines
 	said  *complaints
 	asked uint64 // requests so far
@@ -28,17 +27,19 @@ func (u *Upstream) startWorker() (*worker, error) {
 	if cmd.Env == nil {
 		cmd.Env = []string{} // nil is all of this process's
 	}
-	stdin, err := cmd.StdinPipe()
+	theirs, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	defer theirs.Close()
 	w := &worker{
 		stdin: stdin,
 		lines: newLines(2*u.cfg.MaxReply + 64<<10), // escapes and base64 make more of a reply
 		said:  &complaints{log: u.log},
 	}
-	cmd.Stdout, cmd.Stderr = w.lines, w.said
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, w.lines, w.said
 	if w.group, err = startGroup(cmd); err != nil {
+		stdin.Close()
 		return nil, err
 	}
 	return w, nil
@@ -112,30 +113,42 @@ func (w *worker) exchange(ctx context.Context, u *Upstream, r *rpc.Request) (rep
 	return nil, inDoubt(rpc.Internal, "worker failed before it answered"), broken
 }
 
-// errUnread is of a worker that ended before any part of the request got to it.
+// errUnread is of a worker that can read no more, and has read nothing of the request.
 var errUnread = errors.New("it ended before it was asked")
+
+// A writing is what has become of a question.
+type writing struct {
+	n   int // bytes of it that are in the pipe
+	err error
+}
 
 // line writes a question, and returns the line that the worker writes then.
 func (w *worker) line(ctx context.Context, q []byte) (line []byte, broken error) {
-	wrote := make(chan error, 1)
-	go func() { // ends when the worker has read it, or has ended
+	wrote := make(chan writing, 1)
+	go func() { // ends when the pipe has it, with the readers of the pipe, or with stdin
 		n, err := w.stdin.Write(q)
-		if n == 0 && errors.Is(err, syscall.EPIPE) {
-			err = errUnread
-		}
-		wrote <- err
+		wrote <- writing{n, err}
 	}()
 	next := w.lines.next
-	for wrote != nil || line == nil {
+	for written := false; !written || line == nil; {
 		select {
-		case err := <-wrote:
-			if wrote = nil; err != nil {
-				return nil, err
+		case got := <-wrote:
+			if got.err != nil {
+				return nil, w.unless(got.n, got.err)
 			}
+			written = true
 		case line = <-next:
 			next = nil // if it has not read all of the question it is not done
 		case <-w.group.done:
-			return nil, w.ended()
+			got := writing{n: len(q)}
+			if !written {
+				w.stdin.SetWriteDeadline(time.Now()) // who has left the group may keep the pipe open, and full
+				got = <-wrote
+			}
+			if got.err != nil || line == nil {
+				return nil, w.unless(got.n, w.ended())
+			}
+			written = true
 		case <-w.lines.long:
 			return nil, errLong
 		case <-ctx.Done():
@@ -143,4 +156,12 @@ func (w *worker) line(ctx context.Context, q []byte) (line []byte, broken error)
 		}
 	}
 	return line, nil
+}
+
+// unless returns errUnread if that is certain of a question of which n bytes were written, else err.
+func (w *worker) unless(n int, err error) error {
+	if n == 0 || unread(w.stdin, n) {
+		return errUnread
+	}
+	return err
 }

@@ -141,8 +141,11 @@ func TestWorkerAnswersWithAnError(t *testing.T) {
 	if e := err.(*rpc.Error); string(e.Details) != "[7]" || e.RetryAfter != 5*time.Millisecond {
 		t.Errorf("got %+v", e)
 	}
-	_, err = u.Handle(within(t, patience), &rpc.Request{Method: "raw", Body: []byte(`{"id": "3", "error": {}}` + "\n\n")})
+	_, err = u.Handle(within(t, patience), &rpc.Request{Method: "raw", Body: []byte(`{"id": "3", "error": {"retry_after_ms": -9223372036855}}` + "\n\n")})
 	check(t, err, rpc.Unknown, "", rpc.ExecutedUnknown, false)
+	if e := err.(*rpc.Error); e.RetryAfter != 0 {
+		t.Errorf("retry after %v, want none: it was negative", e.RetryAfter)
+	}
 	_, err = u.Handle(within(t, patience), &rpc.Request{Method: "raw", Body: []byte(`{"id": "4", "body": "no JSON"}` + "\n")})
 	check(t, err, rpc.Internal, "is not JSON", rpc.ExecutedUnknown, false)
 	if got := pid(t, u); got != first {
@@ -302,4 +305,39 @@ func TestNoWorkerRuns(t *testing.T) {
 			t.Fatal("the program is there again, and nobody runs it")
 		}
 	}
+}
+
+// Calls that waited for the last worker when it ended do not wait until their deadlines.
+func TestLastWorkerEnds(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.Symlink(self, program); err != nil {
+		t.Fatal(err)
+	}
+	u, _ := serve(t, func(c *execrpc.Config) { c.Command, c.Pool = []string{program, "worker"}, 1 }, "")
+	worker := pid(t, u)
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	asleep := filepath.Join(t.TempDir(), "asleep")
+	call := func() <-chan error {
+		err := make(chan error, 1)
+		go func() {
+			_, e := u.Handle(within(t, patience), &rpc.Request{Method: "sleep", Body: []byte(asleep)})
+			err <- e
+		}()
+		return err
+	}
+	running := call()
+	for _, err := os.Stat(asleep); err != nil; _, err = os.Stat(asleep) {
+		time.Sleep(time.Millisecond)
+	}
+	waiting := call()
+	time.Sleep(10 * time.Millisecond) // should it come later it is refused as well
+	syscall.Kill(worker, syscall.SIGKILL)
+	check(t, <-running, rpc.Internal, "worker failed", rpc.ExecutedUnknown, true)
+	check(t, <-waiting, rpc.Unavailable, "no worker runs", rpc.ExecutedNo, false)
 }

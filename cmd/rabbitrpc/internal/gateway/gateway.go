@@ -20,6 +20,8 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,19 +34,35 @@ import (
 
 // A Gateway calls for HTTP clients. Make it with [New], then Listen, then Serve.
 type Gateway struct {
-	cfg   config.Gateway
+	do      rpc.Handler
+	log     *slog.Logger
+	inForce atomic.Pointer[settings]
+}
+
+// settings are by what a request is answered, from its beginning to its end.
+type settings struct {
+	config.Gateway
 	token string // may be empty
-	do    rpc.Handler
-	log   *slog.Logger
 }
 
 // New makes a gateway that calls with do, which is [client.Client.Do].
 func New(c config.Gateway, do rpc.Handler, log *slog.Logger) (*Gateway, error) {
+	g := &Gateway{do: do, log: log}
+	return g, g.Change(c)
+}
+
+// Change has requests that come from now on answered by another configuration, and reads its token. Where it listens, and for
+// how many connections, is as it was.
+func (g *Gateway) Change(c config.Gateway) error {
 	if err := c.Check(); err != nil {
-		return nil, err
+		return err
 	}
 	token, err := c.Bearer()
-	return &Gateway{cfg: c, token: token, do: do, log: log}, err
+	if err != nil {
+		return err
+	}
+	g.inForce.Store(&settings{c, token})
+	return nil
 }
 
 const (
@@ -58,14 +76,15 @@ const (
 // Listen opens the port.
 func (g *Gateway) Listen(ctx context.Context) (net.Listener, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", g.cfg.Listen)
+	c := g.inForce.Load()
+	l, err := lc.Listen(ctx, "tcp", c.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("gateway: %s is taken, by another rabbitrpc or another program: choose another port, or 0 for any", g.cfg.Listen)
+		return nil, fmt.Errorf("gateway: %s is taken, by another rabbitrpc or another program: choose another port, or 0 for any", c.Listen)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	return netutil.LimitListener(l, g.cfg.MaxConnections), nil
+	return netutil.LimitListener(l, c.MaxConnections), nil
 }
 
 // Serve answers requests until ctx ends. Then it takes no more, and answers those that it has within the drain limit; calls
@@ -91,15 +110,16 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	defer func() { <-served }()
-	g.log.Info("draining", "limit", g.cfg.Drain)
-	limit, stop := context.WithTimeout(calls, g.cfg.Drain)
+	drain := g.inForce.Load().Drain
+	g.log.Info("draining", "limit", drain)
+	limit, stop := context.WithTimeout(calls, drain)
 	defer stop()
 	if s.Shutdown(limit) != nil {
 		cancel()
 		last, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second) // for clients to be told
 		defer stop()
 		_ = s.Shutdown(last)
-		return errors.Join(fmt.Errorf("drain: some calls were not answered within %v", g.cfg.Drain), s.Close())
+		return errors.Join(fmt.Errorf("drain: some calls were not answered within %v", drain), s.Close())
 	}
 	g.log.Info("drained")
 	return nil
@@ -110,8 +130,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	c := g.inForce.Load()
 	service, method, ok := target(r)
-	if err := g.admit(r); err != nil {
+	if err := c.admit(r); err != nil {
 		g.refuse(w, r, 0, err)
 		return
 	}
@@ -124,12 +145,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r, http.StatusMethodNotAllowed, refused(rpc.Unimplemented, "calls are made with POST"))
 		return
 	}
-	g.call(w, r, service, method)
+	g.call(w, r, c, service, method)
 }
 
 // call makes the call that a request asks for.
-func (g *Gateway) call(w http.ResponseWriter, r *http.Request, service, method string) {
-	id, opts, refusal := g.options(r.Header)
+func (g *Gateway) call(w http.ResponseWriter, r *http.Request, c *settings, service, method string) {
+	id, opts, refusal := c.options(r.Header)
 	w.Header().Set("Rabbitrpc-Call-Id", headerValue(id))
 	if refusal != nil {
 		writeProblem(w, 0, id, refusal)
@@ -140,7 +161,7 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request, service, method s
 		writeProblem(w, http.StatusUnsupportedMediaType, id, refusal)
 		return
 	}
-	body, status, refusal := g.body(w, r)
+	body, status, refusal := c.body(w, r)
 	if refusal != nil {
 		writeProblem(w, status, id, refusal)
 		return
@@ -173,11 +194,16 @@ func typeOf(r *http.Request) (string, *rpc.Error) {
 	return cmp.Or(contentType, rpc.ContentTypeJSON), nil
 }
 
-// body reads what is to be sent.
-func (g *Gateway) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, refusal *rpc.Error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxBody)))
-	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		return nil, http.StatusRequestEntityTooLarge, refused(rpc.InvalidArgument, "body has more than %d bytes", g.cfg.MaxBody)
+// body reads what is to be sent. One that is said to be too long is not waited for.
+func (s *settings) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, refusal *rpc.Error) {
+	limit, tooLong := int64(s.MaxBody), refused(rpc.InvalidArgument, "body has more than %d bytes", s.MaxBody)
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close")
+		return nil, http.StatusRequestEntityTooLarge, tooLong
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return nil, http.StatusRequestEntityTooLarge, tooLong
 	}
 	if err != nil {
 		return nil, http.StatusBadRequest, refused(rpc.InvalidArgument, "body did not arrive in full, or not in time")
@@ -194,6 +220,7 @@ func writeReply(w http.ResponseWriter, reply *rpc.Reply) {
 	if reply.Replayed {
 		h.Set("Rabbitrpc-Replayed", "true")
 	}
+	h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
 	w.Write(reply.Body) // an error: the client has gone
 }
 

@@ -14,13 +14,13 @@ import (
 //
 // A page that somebody looks at can have a browser send a request here, with any content type if it does not need the answer
 // or has made DNS say that its own name is this host. But browsers add Origin to each POST, and Sec-Fetch-Site.
-func (g *Gateway) admit(r *http.Request) *rpc.Error {
+func (s *settings) admit(r *http.Request) *rpc.Error {
 	switch site := r.Header.Get("Sec-Fetch-Site"); {
 	case r.Header.Get("Origin") != "" || site != "" && site != "none":
 		return refused(rpc.PermissionDenied, "web pages may not call: the request has an Origin or a Sec-Fetch-Site")
-	case g.token == "" && !g.cfg.Open && !config.IsLoopback(hostOf(r.Host)):
+	case s.token == "" && !s.Open && !config.IsLoopback(hostOf(r.Host)):
 		return refused(rpc.PermissionDenied, "the request is for a host that is not this one: use localhost or a loopback address")
-	case g.token != "" && !token.Same(token.Of(r), g.token):
+	case s.token != "" && !token.Same(token.Of(r), s.token):
 		return refused(rpc.Unauthenticated, "the request needs an Authorization: Bearer with the gateway's token")
 	}
 	return nil

@@ -24,12 +24,15 @@ var switches = map[string]func() client.CallOption{
 }
 
 // options reads how a call is to be made, and under which ID.
-func (g *Gateway) options(h http.Header) (id string, opts []client.CallOption, err *rpc.Error) {
+func (s *settings) options(h http.Header) (id string, opts []client.CallOption, err *rpc.Error) {
 	id = callID(h.Get("Idempotency-Key"))
+	if len(h.Values("Idempotency-Key")) > 1 { // which one a proxy takes is anybody's guess
+		return id, nil, refused(rpc.InvalidArgument, "Idempotency-Key is there twice")
+	}
 	if id == "" {
 		id = uuid.NewString()
 	}
-	timeout, err := g.timeout(h)
+	timeout, err := s.timeout(h)
 	if err != nil {
 		return id, nil, err
 	}
@@ -52,7 +55,7 @@ func (g *Gateway) options(h http.Header) (id string, opts []client.CallOption, e
 func trace(r *http.Request) (context.Context, rpc.Header) {
 	header := make(rpc.Header)
 	for _, name := range []string{traceparent.Parent, traceparent.State} {
-		if value := r.Header.Get(name); value != "" {
+		if value := strings.Join(r.Header.Values(name), ","); value != "" { // a state may be spread over several
 			header[name] = value
 		}
 	}
@@ -68,8 +71,8 @@ func callID(key string) string {
 }
 
 // timeout is the shorter one of Grpc-Timeout and Request-Timeout, or the default. More than MaxTimeout is MaxTimeout.
-func (g *Gateway) timeout(h http.Header) (time.Duration, *rpc.Error) {
-	timeout, said := g.cfg.MaxTimeout, false
+func (s *settings) timeout(h http.Header) (time.Duration, *rpc.Error) {
+	timeout, said := s.MaxTimeout, false
 	for name, parse := range map[string]func(string) (time.Duration, bool){"Grpc-Timeout": grpcTimeout, "Request-Timeout": seconds} {
 		value := h.Get(name)
 		if value == "" {
@@ -82,7 +85,7 @@ func (g *Gateway) timeout(h http.Header) (time.Duration, *rpc.Error) {
 		timeout, said = min(timeout, d), true
 	}
 	if !said {
-		return g.cfg.Timeout, nil
+		return s.Timeout, nil
 	}
 	return max(timeout, time.Millisecond), nil
 }

@@ -129,6 +129,11 @@ func TestIdempotencyKey(t *testing.T) {
 				t.Errorf("%s: got %q, %v, want %q", key, body, resp.Header, want)
 			}
 		}
+		twice := post("/call/a/b", "1", "Idempotency-Key", "k1")
+		twice.Header.Add("Idempotency-Key", "k4")
+		if p := problemOf(t, serve(w.gateway, twice)); p.Status != 400 || p.Executed != "no" {
+			t.Errorf("two keys: got %+v", p)
+		}
 		if p := problemOf(t, serve(w.gateway, post("/call/a/b", "2", "Idempotency-Key", "k1"))); p.Status != 400 || p.Executed != "no" {
 			t.Errorf("another payload: got %+v", p)
 		}
@@ -142,6 +147,11 @@ func TestSwitches(t *testing.T) {
 		serve(w.gateway, post("/call/a/b", "", "Rabbitrpc-At-Most-Once", "true", "traceparent", "00-1-2-01", "Tracestate", "a=1", "X-Other", "x"))
 		if !got.AtMostOnce || len(got.Header) != 2 || got.Header["traceparent"] != "00-1-2-01" || got.Header["tracestate"] != "a=1" {
 			t.Errorf("got %+v", got)
+		}
+		states := post("/call/a/b", "", "Tracestate", "a=1")
+		states.Header.Add("Tracestate", "b=2")
+		if serve(w.gateway, states); got.Header["tracestate"] != "a=1,b=2" {
+			t.Errorf("got %+v, want what both headers say", got.Header)
 		}
 		serve(w.gateway, post("/call/a/b", "", "Rabbitrpc-At-Most-Once", "false"))
 		if got.AtMostOnce {

@@ -172,6 +172,45 @@ func TestClientDoesNotRead(t *testing.T) {
 	})
 }
 
+// A body that is said to be too long is not asked for, and not waited for.
+func TestBodyIsSaidToBeTooLong(t *testing.T) {
+	for _, expect := range []string{"", "Expect: 100-continue\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := run(t, never, nil)
+			c := r.dial(t)
+			defer c.Close()
+			start := time.Now()
+			io.WriteString(c, "POST /call/a/b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n"+expect+"\r\n")
+			if got := status(t, c); got != 413 || time.Since(start) > 0 {
+				t.Errorf("%sstatus %d after %v, want 413 at once", expect, got, time.Since(start))
+			}
+			r.stop()
+			<-r.ended
+		})
+	}
+}
+
+// A client of HTTP/1.0 can tell a reply that was cut off by its length alone.
+func TestLengthOfAReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, func(context.Context, *rpc.Request) (*rpc.Reply, error) {
+			return &rpc.Reply{Body: make([]byte, 100_000)}, nil
+		}, nil)
+		c := r.dial(t)
+		defer c.Close()
+		io.WriteString(c, "POST /call/a/b HTTP/1.0\r\nHost: localhost\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); resp.ContentLength != 100_000 || len(body) != 100_000 || err != nil {
+			t.Errorf("said to have %d bytes, got %d, %v", resp.ContentLength, len(body), err)
+		}
+		r.stop()
+		<-r.ended
+	})
+}
+
 func TestHeadersTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, never, nil)

@@ -129,6 +129,7 @@ var own = []string{
 	"Content-Type", "Content-Length", "Idempotency-Key", "Grpc-Timeout", "Request-Timeout", "Traceparent", "Tracestate",
 	"Rabbitrpc-Service", "Rabbitrpc-Method", "Rabbitrpc-Caller", "Rabbitrpc-User", "Rabbitrpc-Attempt",
 	"Connection", "Transfer-Encoding", "Upgrade", "Trailer", "Te", "Accept-Encoding",
+	"X-Idempotency-Key", // with which net/http sends requests again, whatever idempotent says
 }
 
 // checkHeaders quotes no values, which may be secrets.

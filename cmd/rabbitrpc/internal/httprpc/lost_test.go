@@ -101,6 +101,46 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestBodyOfAnErrorIsNotAwaited: the status is known, and a worker is not to be held until the deadline.
+func TestBodyOfAnErrorIsNotAwaited(t *testing.T) {
+	const head = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Type: application/problem+json\r\n"
+	for name, send := range map[string]func(net.Conn){
+		"it hangs": func(c net.Conn) {
+			io.WriteString(c, head+"Content-Length: 9\r\n\r\n{")
+			io.Copy(io.Discard, c)
+		},
+		"it trickles": func(c net.Conn) {
+			io.WriteString(c, head+"\r\n")
+			for _, err := c.Write([]byte(" ")); err == nil; _, err = c.Write([]byte(" ")) {
+				time.Sleep(50 * time.Millisecond)
+			}
+		},
+		"it is endless": func(c net.Conn) {
+			io.WriteString(c, head+"\r\n")
+			if n, _ := io.Copy(c, endless{}); n > 32<<20 { // what is on its way is in buffers
+				t.Errorf("it took %d bytes", n)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u, _ := upstream(t, listener(t, func(c net.Conn) { readRequest(c); send(c) }), func(c *httprpc.Config) { c.MaxReply = 512 << 20 })
+			start := time.Now()
+			_, err := u.Handle(within(t, 20*time.Second), &rpc.Request{})
+			if e := check(t, err, rpc.ResourceExhausted, "upstream answered 429", rpc.ExecutedNo); e.RetryAfter != 7*time.Second {
+				t.Errorf("retry after %v, want 7s", e.RetryAfter)
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
 // A request that waited for a connection in vain was not sent.
 func TestNoConnectionIsFree(t *testing.T) {
 	arrived, end := make(chan struct{}), make(chan struct{})

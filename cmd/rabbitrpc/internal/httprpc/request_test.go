@@ -138,6 +138,7 @@ func TestCheck(t *testing.T) {
 		{"header name", func(c *httprpc.Config) { c.Headers = map[string]config.Hidden{"a b": ""} }, "headers: must have names"},
 		{"header value", func(c *httprpc.Config) { c.Headers = map[string]config.Hidden{"A": "secret\n"} }, "headers.A: has a value"},
 		{"own header", func(c *httprpc.Config) { c.Headers = map[string]config.Hidden{"idempotency-key": "1"} }, "headers.idempotency-key: is set"},
+		{"leave to send it twice", func(c *httprpc.Config) { c.Headers = map[string]config.Hidden{"x-idempotency-key": "1"} }, "headers.x-idempotency-key: is set"},
 		{"connections", func(c *httprpc.Config) { c.MaxConnections = -1 }, "max_connections: must be"},
 		{"reply", func(c *httprpc.Config) { c.MaxReply = 1 << 30 }, "max_reply: must be"},
 	} {

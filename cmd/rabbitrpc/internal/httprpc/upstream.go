@@ -30,6 +30,7 @@ const (
 	connectTimeout = 5 * time.Second
 	idleTimeout    = 15 * time.Second // less than servers keep connections: one that they close could be lost with a request
 	maxHeaders     = 64 << 10         // of a response
+	problemTimeout = time.Second      // for the body of an error, of which the status tells most
 )
 
 // New makes an upstream. It does no I/O.
@@ -63,8 +64,10 @@ func (u *Upstream) Handle(ctx context.Context, r *rpc.Request) (*rpc.Reply, erro
 	if ctx.Err() != nil {
 		return nil, outOfTime(ctx.Err()).WithExecuted(rpc.ExecutedNo)
 	}
+	attempt, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var sent sent
-	req, err := u.request(sent.watch(ctx), r)
+	req, err := u.request(sent.watch(attempt), r)
 	if err != nil {
 		return nil, err
 	}
@@ -76,13 +79,16 @@ func (u *Upstream) Handle(ctx context.Context, r *rpc.Request) (*rpc.Reply, erro
 	if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which ctx does not end
 		return nil, ofStatus(resp, nil)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(u.cfg.MaxReply)+1))
-	switch {
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		if err != nil || len(body) > u.cfg.MaxReply {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		defer time.AfterFunc(problemTimeout, cancel).Stop()
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem+1))
+		if err != nil {
 			body = nil // the status says it all
 		}
 		return nil, ofStatus(resp, body)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(u.cfg.MaxReply)+1))
+	switch {
 	case err != nil:
 		return nil, u.lost(ctx, r, &sent, err)
 	case len(body) > u.cfg.MaxReply:

@@ -61,6 +61,12 @@ func Start(ctx context.Context, c Config) (*sdk.TracerProvider, error) {
 	return provider, nil
 }
 
+// Check returns the error with which [Start] would refuse an endpoint.
+func Check(endpoint string) error {
+	_, err := traces(endpoint)
+	return err
+}
+
 // traces returns the URL that takes traces. Its errors show no password.
 func traces(endpoint string) (string, error) {
 	u, err := url.Parse(endpoint)

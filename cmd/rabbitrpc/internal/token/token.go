@@ -4,17 +4,23 @@ package token
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 const shortest = 16 // bytes
 
-// Check reports a token that could be guessed. None at all, "", is no such token.
+// Check reports a token that could be guessed, or that no request can have. None at all, "", is no such token.
 func Check(token string) error {
-	if token != "" && len(token) < shortest {
+	switch {
+	case token != "" && len(token) < shortest:
 		return fmt.Errorf("has a token of %d bytes: %d at least cannot be guessed", len(token), shortest)
+	case token != strings.TrimSpace(token) || !httpguts.ValidHeaderFieldValue(token):
+		return errors.New("has a token with a space at an end, or a control character, which no request can have")
 	}
 	return nil
 }

@@ -8,7 +8,10 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	for text, good := range map[string]bool{"": true, "x": false, "0123456789abcde": false, "0123456789abcdef": true} {
+	for text, good := range map[string]bool{
+		"": true, "x": false, "0123456789abcde": false, "0123456789abcdef": true,
+		"0123456789abcdef ": false, "\t0123456789abcdef": false, "0123456789\x00abcdef": false, "0123456789 abcdef": true, // no header has these
+	} {
 		if err := token.Check(text); (err == nil) != good {
 			t.Errorf("%q: got %v, want good %v", text, err, good)
 		}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"os"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/gateway"
+)
+
+// A changes is what of a gateway's configuration is in force, as SIGHUP changes it.
+type changes struct {
+	inForce config.Config // of the goroutine that follows
+	broker  atomic.Pointer[config.Broker]
+	load    func() (*config.Loaded, error)
+	level   zap.AtomicLevel
+	log     *slog.Logger
+}
+
+func newChanges(c config.Config, load func() (*config.Loaded, error), level zap.AtomicLevel, log *slog.Logger) *changes {
+	ch := &changes{inForce: c, load: load, level: level, log: log}
+	ch.broker.Store(&c.Broker)
+	return ch
+}
+
+// credentials are those for the next connection with the broker.
+func (ch *changes) credentials() (user, password string, err error) {
+	return ch.broker.Load().Credentials()
+}
+
+func (ch *changes) tls() (*tls.Config, error) { return ch.broker.Load().TLS.Config() }
+
+// follow reads the configuration again each time that it is asked to, until ctx ends.
+func (ch *changes) follow(ctx context.Context, reloads <-chan os.Signal, g *gateway.Gateway) {
+	for {
+		select {
+		case <-reloads:
+			ch.reload(g)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reload applies what can be applied of a new configuration. The token may be another one though no key has changed.
+func (ch *changes) reload(g *gateway.Gateway) {
+	next, err := ch.load()
+	if err != nil {
+		config.LogUnread(ch.log, err)
+		return
+	}
+	changed := ch.inForce.Changes(&next.Config)
+	inForce := ch.inForce
+	for _, c := range changed {
+		c.Log(ch.log, inForce.TakeOver(c, &next.Config))
+	}
+	if err := g.Change(inForce.Gateway); err != nil {
+		config.LogUnread(ch.log, err)
+		return
+	}
+	if l, err := parseLevel(inForce.Log.Level); err == nil {
+		ch.level.SetLevel(l)
+	}
+	ch.broker.Store(&inForce.Broker)
+	ch.inForce = inForce
+	ch.log.Info("configuration read")
+}
