@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,16 +34,78 @@ type socket struct {
 	timeout atomic.Int64 // nanoseconds for a write
 	lost    atomic.Bool  // reading has failed, and not since the peer has hung up
 	first   atomic.Int32 // the first byte of the peer, and 256; 0 before it
+
+	mu    sync.Mutex // held while something is written; guards what follows
+	until time.Time  // of who is in a hurry; else zero
+	left  []byte     // what was not written by then
+}
+
+// socketOf returns the socket below a connection, or nil.
+func socketOf(c net.Conn) *socket {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	s, _ := c.(*socket)
+	return s
+}
+
+// hurry has the writes that follow take so long together, at most, or all the time that they need if patience is 0. It writes what
+// is left of those before.
+func (s *socket) hurry(patience time.Duration) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until = (time.Time{}); patience > 0 {
+		s.until = time.Now().Add(patience)
+	}
+	left := s.left
+	if s.left = nil; len(left) == 0 {
+		return nil
+	}
+	_, err := s.write(left)
+	return err
+}
+
+// late reports whether something is left that was to be written in a hurry.
+func (s *socket) late() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.left) > 0
 }
 
 func (s *socket) Write(b []byte) (int, error) {
-	if err := s.SetWriteDeadline(time.Now().Add(time.Duration(s.timeout.Load()))); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.left) > 0 { // b is the rest of what TLS makes of one write
+		s.left = append(s.left, b...)
+		return len(b), nil
+	}
+	return s.write(b)
+}
+
+// write is called with the mutex locked.
+func (s *socket) write(b []byte) (int, error) {
+	deadline := s.until
+	if deadline.IsZero() {
+		deadline = time.Now().Add(time.Duration(s.timeout.Load()))
+	}
+	if err := s.SetWriteDeadline(deadline); err != nil {
 		return 0, err
 	}
 	n, err := s.Conn.Write(b)
-	if err != nil {
-		s.Conn.Close() // half a frame may be out: nothing can follow it
+	if err == nil {
+		return n, nil
 	}
+	if !s.until.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) { // TLS must not learn of it: it would be of no use any more
+		s.left = append(s.left, b[n:]...)
+		return len(b), nil
+	}
+	s.Conn.Close() // half a frame may be out: nothing can follow it
 	return n, err
 }
 

@@ -107,6 +107,6 @@ func WithDialer(d DialFunc) Option { return func(o *options) { o.dial = d } }
 // is down.
 func WithBackgroundDial() Option { return func(o *options) { o.background = true } }
 
-// WithoutDataPlane has the AMQP library write and read messages, too: about two thirds of the calls per second. It is for finding
-// out whether the data plane is at fault. The same for a whole program: the environment variable RABBITRPC_DATAPLANE=off.
+// WithoutDataPlane has the AMQP library write and read messages, too: about two thirds of the calls per second, and who publishes
+// waits for a slow network, beyond the deadlines of calls. It is for finding out whether the data plane is at fault. The same for a whole program: the environment variable RABBITRPC_DATAPLANE=off.
 func WithoutDataPlane() Option { return func(o *options) { o.library = true } }
