@@ -68,7 +68,7 @@ func (s *Server) Run(ctx context.Context) error {
 	jobs := new(intake)
 	var workers sync.WaitGroup
 	for range s.opts.workers {
-		workers.Go(func() { s.work(handling, jobs) })
+		workers.Go(func() { s.work(handling, jobs, &workers) })
 	}
 	shown, hide := context.WithCancel(handling) // while it drains, too
 	var discovery sync.WaitGroup
@@ -83,12 +83,19 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.drain(&workers, stop))
 }
 
-// work answers requests until the last.
-func (s *Server) work(ctx context.Context, jobs *intake) {
+// work answers requests until the last. Another worker takes its place if a handler ends the goroutine.
+func (s *Server) work(ctx context.Context, jobs *intake, workers *sync.WaitGroup) {
+	done := false
+	defer func() {
+		if !done {
+			workers.Go(func() { s.work(ctx, jobs, workers) })
+		}
+	}()
 	w := make(worker, 1)
 	for j := jobs.take(w); j != nil; j = jobs.take(w) {
 		s.answer(ctx, j)
 	}
+	done = true
 }
 
 // giveBack has the broker deliver requests to others. Those of a session that is over it has already.
