@@ -16,11 +16,13 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
-	dialTimeout      = 5 * time.Second // to open a TCP connection
-	handshakeTimeout = 5 * time.Second // for TLS and AMQP together
+	dialTimeout      = 5 * time.Second  // to open a TCP connection
+	handshakeTimeout = 5 * time.Second  // for TLS and AMQP together
+	askTimeout       = 10 * time.Second // for the credentials, or the TLS configuration, to be read
 
 	// refusalDelay is less than the time that RabbitMQ lets pass before it hangs up on wrong credentials (3 s), and more
 	// than a broker that is going down takes.
@@ -186,7 +188,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
 	var err error
-	if identity, err = o.identify(&config, &e.uri); err != nil {
+	if identity, err = o.identify(ctx, &config, &e.uri); err != nil {
 		return nil, err
 	}
 	c, err := amqp.DialConfig(withoutTLS(e.url), config)
@@ -208,14 +210,17 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 }
 
 // identify adds who we are, as far as the URL does not say, and returns whom we trust: nil without TLS.
-func (o *options) identify(config *amqp.Config, u *amqp.URI) (*tls.Config, error) {
+func (o *options) identify(ctx context.Context, config *amqp.Config, u *amqp.URI) (*tls.Config, error) {
 	if o.login != nil {
-		user, password, err := o.login()
+		who, err := ask(ctx, o.asked, "read the credentials", func() (auth amqp.PlainAuth, err error) {
+			auth.Username, auth.Password, err = o.login()
+			return auth, err
+		})
 		if err != nil {
-			return nil, fmt.Errorf("read the credentials: %w", err)
+			return nil, err
 		}
-		if user != "" {
-			config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+		if who.Username != "" {
+			config.SASL = []amqp.Authentication{&who}
 		}
 	}
 	if u.Scheme != "amqps" {
@@ -224,11 +229,26 @@ func (o *options) identify(config *amqp.Config, u *amqp.URI) (*tls.Config, error
 	var given *tls.Config
 	var err error
 	if o.tls != nil {
-		if given, err = o.tls(); err != nil {
-			return nil, fmt.Errorf("read the TLS configuration: %w", err)
+		if given, err = ask(ctx, o.asked, "read the TLS configuration", o.tls); err != nil {
+			return nil, err
 		}
 	}
 	return tlsConfig(u, given)
+}
+
+// ask has a function of the user's, which may never return, answer in time. While it does not, no other is started.
+func ask[T any](ctx context.Context, asked *singleflight.Group, what string, f func() (T, error)) (answer T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	select {
+	case r := <-asked.DoChan(what, func() (any, error) { return f() }):
+		if err = r.Err; err == nil {
+			return r.Val.(T), nil
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return answer, fmt.Errorf("%s: %w", what, err)
 }
 
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a

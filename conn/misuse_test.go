@@ -13,6 +13,46 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 )
 
+// What a manager is to do in time it does in time, whoever reads the credentials never ends.
+func TestCredentialsNeverRead(t *testing.T) {
+	url := testbroker.URL(t)
+	release := make(chan struct{})
+	defer close(release)
+	var mu sync.Mutex // guards reading
+	reading := 0
+	never := conn.WithCredentials(func() (string, string, error) {
+		mu.Lock()
+		reading++
+		mu.Unlock()
+		<-release
+		return "", "", nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	within(t, "end of Open", 2*time.Second, after(func() {
+		if _, err := conn.Open(ctx, url, quiet, never); !errors.Is(err, conn.ErrNotConnected) {
+			t.Errorf("open: got %v, want not connected", err)
+		}
+	}))
+	m, err := conn.Open(t.Context(), url, quiet, never, conn.WithBackgroundDial())
+	must(t, err)
+	within(t, "end of dials", 2*time.Second, after(func() {
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			if _, err := m.Dial(ctx); !errors.Is(err, conn.ErrNotConnected) || !strings.Contains(err.Error(), "read the credentials") {
+				t.Errorf("dial: got %v, want not connected, and why", err)
+			}
+			cancel()
+		}
+	}))
+	within(t, "end of Close", 2*time.Second, after(func() { must(t, m.Close(t.Context())) }))
+	mu.Lock()
+	defer mu.Unlock()
+	if reading > 2 {
+		t.Errorf("the credentials are being read %d times at once, want once for each manager", reading)
+	}
+}
+
 // A manager that is closed dials no more, for whom and to where ever.
 func TestDialAfterClose(t *testing.T) {
 	url := testbroker.URL(t)

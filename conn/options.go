@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // An Option changes a default of [Open].
@@ -20,6 +22,7 @@ type options struct {
 	heartbeat  time.Duration
 	tls        func() (*tls.Config, error) // nil, or returning nil: what the URL says
 	login      func() (user, password string, err error)
+	asked      *singleflight.Group // to have only one of each running
 	minBackoff time.Duration
 	maxBackoff time.Duration
 	dial       DialFunc
@@ -38,6 +41,7 @@ func newOptions(opts []Option) (*options, error) {
 		heartbeat:  10 * time.Second,
 		minBackoff: 100 * time.Millisecond,
 		maxBackoff: 15 * time.Second,
+		asked:      new(singleflight.Group),
 	}
 	on, err := dataPlaneByDefault()
 	if err != nil {
@@ -83,12 +87,12 @@ func WithTLS(c *tls.Config) Option { return WithTLSFrom(func() (*tls.Config, err
 
 // WithTLSFrom has f say the TLS configuration for amqps URLs anew for each dial, so that renewed certificates need no
 // restart. If f returns nil it is the one that [WithTLS] describes as the default; with an error the dial fails, and is tried
-// again. f is called on several goroutines.
+// again. f has 10 s; while it runs it is not called again, and all who dial wait for its answer.
 func WithTLSFrom(f func() (*tls.Config, error)) Option { return func(o *options) { o.tls = f } }
 
 // WithCredentials has f say who logs in anew for each dial, so that a new password needs no restart. If the user is empty it is
-// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f is called on
-// several goroutines. Sessions that live are left alone.
+// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f has 10 s;
+// while it runs it is not called again, and all who dial wait for its answer. Sessions that live are left alone.
 func WithCredentials(f func() (user, password string, err error)) Option {
 	return func(o *options) { o.login = f }
 }
