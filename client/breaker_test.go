@@ -13,6 +13,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -345,6 +346,38 @@ func TestProbeCanceled(t *testing.T) {
 		check(t, err, rpc.Canceled, rpc.ExecutedNo)
 		r.mustCall(2)
 	})
+}
+
+// A hook may look at what it is told of, and at all else that the client tells without a call.
+func TestBreakerHookLooks(t *testing.T) {
+	var c *client.Client
+	states := make(chan string, 10)
+	b := conntest.NewBroker()
+	defer b.Close()
+	c, err := client.New(b.Connector("client"), client.WithHooks(client.Hooks{Breaker: func(_, _, to string) {
+		states <- fmt.Sprint(to, " is ", c.Services()[0].Breaker, " after ", c.Stats().Calls)
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 20 {
+			client.Call(t.Context(), c, double, 1)
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("a hook that looks at the services never returns")
+	}
+	if got, want := <-states, "open is open after 20"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A hook that panics, for a caller that recovers, does not keep the breaker half-open for ever.
