@@ -628,6 +628,32 @@ func TestCloseObeysItsContext(t *testing.T) {
 	})
 }
 
+// Who closes with a context that has ended does not wait, and leaves nothing behind in a session that lives on.
+func TestCloseWithoutTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.conn, twice)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		before := len(r.broker.Queues())
+		for range 10 {
+			c, err := client.New(r.conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Call(t.Context(), c, double, 1); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			c.Close(ended)
+			took(t, start, 0)
+		}
+		synctest.Wait()
+		if got := r.broker.Queues(); len(got) != before {
+			t.Errorf("%d queues, want %d: %+v", len(got), before, got)
+		}
+	})
+}
+
 // A reply of an interceptor is its own, and may be given to others.
 func TestReplyIsNotChanged(t *testing.T) {
 	reply := &rpc.Reply{Body: []byte("2")}
