@@ -124,3 +124,12 @@ func TestCloseInHook(t *testing.T) {
 		})
 	}
 }
+
+// What can never work is said at once.
+func TestNoLogger(t *testing.T) {
+	m, err := conn.Open(t.Context(), testbroker.URL(t), conn.WithLogger(nil))
+	if err == nil {
+		m.Close(t.Context())
+		t.Error("no error")
+	}
+}

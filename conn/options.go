@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -63,6 +64,9 @@ func (o *options) validate() error {
 	}
 	if o.minBackoff <= 0 || o.maxBackoff < o.minBackoff {
 		return fmt.Errorf("backoff must be 0 < min <= max, got %v and %v", o.minBackoff, o.maxBackoff)
+	}
+	if o.log == nil {
+		return errors.New("the logger is nil")
 	}
 	if len(o.name) > 200 {
 		return fmt.Errorf("name has %d bytes, at most 200 are allowed", len(o.name))

@@ -146,7 +146,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-// Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, or
+// Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, no handler, or
 // a server that runs already.
 func (s *Server) Handle(method string, h rpc.Handler) {
 	if s.started.Load() {
@@ -157,6 +157,9 @@ func (s *Server) Handle(method string, h rpc.Handler) {
 	}
 	if strings.HasPrefix(method, "rpc.") {
 		panic("server: method names that begin with rpc. are reserved")
+	}
+	if h == nil {
+		panic("server: method " + method + " has no handler")
 	}
 	if s.methods[method] != nil {
 		panic("server: method " + method + " is registered already")
@@ -169,6 +172,9 @@ func (s *Server) Handle(method string, h rpc.Handler) {
 func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context.Context, req Req) (Res, error)) {
 	if m.Service != s.service {
 		panic(fmt.Sprintf("server: method %s belongs to service %s, not %s", m.Name, m.Service, s.service))
+	}
+	if fn == nil {
+		panic("server: method " + m.Name + " has no handler")
 	}
 	s.Handle(m.Name, func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 		req, err := rpc.Unmarshal[Req](r.ContentType, r.Body)
