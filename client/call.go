@@ -130,6 +130,9 @@ func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, eve
 		}
 		return nil, e
 	}
+	if errors.Is(err, conn.ErrNotConnected) && !p.failFast { // and there is time left
+		return nil, event{kind: shut, cause: err}
+	}
 	return nil, event{kind: disconnected, cause: err}
 }
 

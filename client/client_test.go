@@ -654,6 +654,29 @@ func TestCloseWithoutTime(t *testing.T) {
 	})
 }
 
+// A connector that is closed will never have a session: nobody waits for one, and who waited for an answer has none to wait for.
+func TestConnectorIsClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), slow(10*time.Second), server.WithDrain(time.Minute))
+		out := make(chan error)
+		go func() {
+			_, err := r.call(t.Context(), 1, client.WithTimeout(time.Minute))
+			out <- err
+		}()
+		time.Sleep(time.Second)
+		start := time.Now()
+		if err := r.conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		check(t, <-out, rpc.Unavailable, rpc.ExecutedUnknown, conn.ErrNotConnected)
+		for _, opts := range [][]client.CallOption{nil, {client.WaitForServer()}, {client.FailFast()}} {
+			_, err := r.call(t.Context(), 1, opts...)
+			check(t, err, rpc.Unavailable, rpc.ExecutedNo, conn.ErrNotConnected)
+		}
+		took(t, start, 0)
+	})
+}
+
 // A reply of an interceptor is its own, and may be given to others.
 func TestReplyIsNotChanged(t *testing.T) {
 	reply := &rpc.Reply{Body: []byte("2")}

@@ -78,7 +78,7 @@ func both[A, B any](first, second func(A, B)) func(A, B) {
 // String names a kind of event as it appears in [AttemptEnded].
 func (k kind) String() string {
 	return [...]string{
-		"started", "connected", "disconnected", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "full", "buried",
+		"started", "connected", "disconnected", "shut", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "full", "buried",
 		"nacked", "lost", "unheard", "unsent", "unsure", "blocked", "ready", "over", "canceled",
 	}[k]
 }
