@@ -281,13 +281,13 @@ func nobodyListens(err error) bool {
 	return true
 }
 
-// newBackoff makes full jitter: a random wait between zero and a limit that doubles from min to max. The library draws
+// newBackoff makes full jitter: a random wait between zero and a limit that doubles from least to most. The library draws
 // from an interval around a mean, so it is given half of the limits as the mean and all of it as the deviation.
 // See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-func newBackoff(min, max time.Duration) *backoff.ExponentialBackOff {
+func newBackoff(least, most time.Duration) *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(min/2),
-		backoff.WithMaxInterval(max/2),
+		backoff.WithInitialInterval(max(1, least/2)),
+		backoff.WithMaxInterval(max(1, most/2)),
 		backoff.WithMultiplier(2),
 		backoff.WithRandomizationFactor(1),
 		backoff.WithMaxElapsedTime(0),
