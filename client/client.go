@@ -51,7 +51,8 @@ type Client struct {
 	bulk     bulk
 	life     context.Context // ends with Close
 	endLife  context.CancelFunc
-	live     atomic.Pointer[link] // the current one, if it may be used; only ever set with the mutex locked
+	refusal  atomic.Pointer[refusal] // the last; nil without one
+	live     atomic.Pointer[link]    // the current one, if it may be used; only ever set with the mutex locked
 
 	mu      sync.Mutex // guards what follows
 	current *link

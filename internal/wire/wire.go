@@ -5,7 +5,11 @@ package wire
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // Version is the current protocol version.
@@ -47,6 +51,21 @@ func Exchange(service string) string { return prefix + service }
 // exchange for them.
 func Denies(service, text string) bool {
 	return strings.Contains(text, "exchange '"+Exchange(service)+"'")
+}
+
+var tooLarge = regexp.MustCompile(`message size \d+ is larger than configured max size (\d+)`)
+
+// RefusedFor returns why the broker takes no request like r, by the text of its error to one, or OK if it is not for that.
+func RefusedFor(r *rpc.Request, text string) rpc.Code {
+	if m := tooLarge.FindStringSubmatch(text); m != nil {
+		if most, err := strconv.Atoi(m[1]); err == nil && len(r.Body) > most {
+			return rpc.InvalidArgument
+		}
+	}
+	if r.User != "" && strings.Contains(text, "user_id property set to '"+r.User+"' but") {
+		return rpc.PermissionDenied
+	}
+	return rpc.OK
 }
 
 const maxName = 100 // with prefix and suffix well inside the 255 bytes of an AMQP short string
