@@ -126,12 +126,12 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 		workers.Wait()
 		last.unconfirmed.drain()
 		s.resending.Wait()
+		last.close()
 	}()
 	limit := time.NewTimer(s.opts.drain)
 	defer limit.Stop()
 	select {
 	case <-ended:
-		last.close()
 		return nil
 	case <-limit.C:
 	}
