@@ -37,9 +37,10 @@ type socket struct {
 	lost    atomic.Bool  // reading has failed, and not since the peer has hung up
 	first   atomic.Int32 // the first byte of the peer, and 256; 0 before it
 
-	mu    sync.Mutex // held while something is written; guards what follows
-	until time.Time  // of who is in a hurry; else zero
-	left  []byte     // what was not written by then
+	mu     sync.Mutex  // held while something is written; guards what follows, and changes of behind
+	until  time.Time   // of who is in a hurry; else zero
+	left   []byte      // what was not written by then
+	behind atomic.Bool // there is something left
 }
 
 // socketOf returns the socket below a connection, or nil.
@@ -62,28 +63,22 @@ func (s *socket) hurry(patience time.Duration) error {
 	if s.until = (time.Time{}); patience > 0 {
 		s.until = time.Now().Add(patience)
 	}
-	left := s.left
-	if s.left = nil; len(left) == 0 {
+	if !s.behind.Swap(false) {
 		return nil
 	}
+	left := s.left
+	s.left = nil
 	_, err := s.write(left)
 	return err
 }
 
-// late reports whether something is left that was to be written in a hurry.
-func (s *socket) late() bool {
-	if s == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.left) > 0
-}
+// late reports whether something is left that was to be written in a hurry. It never waits.
+func (s *socket) late() bool { return s != nil && s.behind.Load() }
 
 func (s *socket) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.left) > 0 { // b is the rest of what TLS makes of one write
+	if s.late() { // b is the rest of what TLS makes of one write
 		s.left = append(s.left, b...)
 		return len(b), nil
 	}
@@ -105,6 +100,7 @@ func (s *socket) write(b []byte) (int, error) {
 	}
 	if !s.until.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) { // TLS must not learn of it: it would be of no use any more
 		s.left = append(s.left, b[n:]...)
+		s.behind.Store(true)
 		return len(b), nil
 	}
 	s.Conn.Close() // half a frame may be out: nothing can follow it
