@@ -631,7 +631,7 @@ func TestCloseObeysItsContext(t *testing.T) {
 // Who closes with a context that has ended does not wait, and leaves nothing behind in a session that lives on.
 func TestCloseWithoutTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		r.serve(r.conn, twice)
+		r.serve(r.conn, twice, server.WithoutDiscovery())
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		before := len(r.broker.Queues())
