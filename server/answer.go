@@ -54,9 +54,6 @@ func (s *Server) run(j *job) {
 	w := s.watch(j)
 	var m *conn.Message
 	defer func() {
-		if m == nil {
-			m = s.abandoned(j)
-		}
 		switch told := !w.end(); {
 		case j.keep:
 			j.delivery.Nack(true)
@@ -66,18 +63,23 @@ func (s *Server) run(j *job) {
 			s.reply(j, m)
 		}
 	}()
+	defer func() {
+		if m == nil {
+			e := rpc.Errorf(rpc.Internal, "handler ended its goroutine")
+			m = s.encodeError(j, e)
+			s.abandoned(j, e)
+		}
+	}()
 	m = s.execute(j)
 }
 
-// abandoned answers a request whose goroutine is about to end.
-func (s *Server) abandoned(j *job) *conn.Message {
+// abandoned takes note of a request whose goroutine is about to end.
+func (s *Server) abandoned(j *job, e *rpc.Error) {
 	s.stats.panics.Add(1)
 	s.stats.failed.Add(1)
-	s.opts.log.ErrorContext(&j.ctx, "handler ended its goroutine", "service", s.service, "method", j.call.Method, "call", j.call.ID,
+	s.opts.log.ErrorContext(&j.ctx, e.Message, "service", s.service, "method", j.call.Method, "call", j.call.ID,
 		"stack", string(debug.Stack()))
-	e := rpc.Errorf(rpc.Internal, "handler ended its goroutine")
 	s.ended(&j.ctx, j, nil, e)
-	return s.encodeError(j, e)
 }
 
 // execute runs the call and returns the message that answers it.

@@ -18,6 +18,11 @@ func TestGoexit(t *testing.T) {
 	for name, opts := range map[string][]server.Option{
 		"handler":           nil,
 		"handler, no store": {server.WithStore(nil)},
+		"handler, and a hook that is told of it": {server.WithHooks(server.Hooks{RequestEnded: func(_ context.Context, e server.RequestEnded) {
+			if e.Err != nil {
+				exit()
+			}
+		}})},
 		"interceptor": {server.WithInterceptors(func(next rpc.Handler) rpc.Handler {
 			return func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 				if string(r.Body) == "0" {
