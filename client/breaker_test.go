@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -401,6 +402,22 @@ func TestProbePanics(t *testing.T) {
 			panic("hook")
 		}
 	}}))
+}
+
+// A hook that panics when a look has shown something does so in the call that looked, for a caller that recovers.
+func TestLookPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), twice)
+		func() {
+			defer func() {
+				if p := recover(); !strings.Contains(fmt.Sprint(p), "hook") {
+					t.Errorf("got %v, want the panic of the hook", p)
+				}
+			}()
+			r.call(t.Context(), 1)
+		}()
+		r.mustCall(2)
+	}, client.WithHooks(client.Hooks{Presence: func(string, string) { panic("hook") }}))
 }
 
 // Calls that are refused for what they say take no room from what is known of services.
