@@ -114,9 +114,9 @@ func (s *Server) outcome(ctx context.Context, r *rpc.Request) (*rpc.Reply, *rpc.
 	s.stats.running.Add(1)
 	defer s.stats.running.Add(-1)
 	reply, err := s.safely(ctx, r, s.handler, "interceptor")
-	if err == nil && len(reply.Body) > s.opts.limits.Reply {
+	if err == nil && len(reply.Body) > s.largest.get() {
 		err = rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
-			len(reply.Body), s.opts.limits.Reply).WithExecuted(rpc.ExecutedYes)
+			len(reply.Body), s.largest.get()).WithExecuted(rpc.ExecutedYes)
 	}
 	if err != nil {
 		s.stats.failed.Add(1)

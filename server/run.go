@@ -174,6 +174,7 @@ func (s *Server) serve(ctx context.Context, jobs *intake) error {
 			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
 			giveBack(jobs.empty())
+			s.largest.learn(session.Err())
 			s.unreadable(ctx, session.Err())
 		case errors.Is(err, conn.ErrPrecondition):
 			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)

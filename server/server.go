@@ -58,7 +58,8 @@ type Server struct {
 	gate     *gate
 	last     chan struct{} // closed when nothing more is to be started
 	limit    *limit        // may be nil
-	struck   int           // sessions in a row that met what cannot be read; Run's own
+	largest  largest
+	struck   int // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64   // requests that workers are at
 	resending sync.WaitGroup // of answers of sessions that are over
@@ -127,6 +128,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		last:     make(chan struct{}),
 		state:    State{Since: time.Now()},
 	}
+	s.largest.own = o.limits.Reply
 	s.watches.New = s.newWatch
 	s.strays = newStrays(s)
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes

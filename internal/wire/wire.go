@@ -55,12 +55,20 @@ func Denies(service, text string) bool {
 
 var tooLarge = regexp.MustCompile(`message size \d+ is larger than configured max size (\d+)`)
 
+// LargestMessage returns how many bytes the body of a message may have, as far as the text of an error of the broker tells.
+func LargestMessage(text string) (most int, ok bool) {
+	m := tooLarge.FindStringSubmatch(text)
+	if m == nil {
+		return 0, false
+	}
+	most, err := strconv.Atoi(m[1])
+	return most, err == nil
+}
+
 // RefusedFor returns why the broker takes no request like r, by the text of its error to one, or OK if it is not for that.
 func RefusedFor(r *rpc.Request, text string) rpc.Code {
-	if m := tooLarge.FindStringSubmatch(text); m != nil {
-		if most, err := strconv.Atoi(m[1]); err == nil && len(r.Body) > most {
-			return rpc.InvalidArgument
-		}
+	if most, ok := LargestMessage(text); ok && len(r.Body) > most {
+		return rpc.InvalidArgument
 	}
 	if r.User != "" && strings.Contains(text, "user_id property set to '"+r.User+"' but") {
 		return rpc.PermissionDenied
