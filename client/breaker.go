@@ -28,27 +28,77 @@ type breaker struct {
 	two  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	half atomic.Bool // half-open
 
-	mu    sync.Mutex // guards what follows
-	cause error      // of the last failure
-	probe time.Time  // when the next probe is due
+	announce func(queue, from, to string) // may be nil
+	news     atomic.Bool                  // there are changes
+
+	mu      sync.Mutex // guards what follows
+	cause   error      // of the last failure
+	probe   time.Time  // when the next probe is due
+	changes []change   // that are not announced yet
+	telling bool       // somebody announces them
 }
 
-func newBreaker(service string, announce func(service, from, to string)) *breaker {
-	b := &breaker{}
+// A change is one of the state.
+type change struct{ queue, from, to string }
+
+func newBreaker(queue string, announce func(queue, from, to string)) *breaker {
+	b := &breaker{announce: announce}
 	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:         service,
+		Name:         queue,
 		Timeout:      openFor,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripAfter },
 		IsSuccessful: func(err error) bool { return !unreached(err) },
 		IsExcluded:   neutral,
 		OnStateChange: func(name string, from, to gobreaker.State) {
 			b.half.Store(to == gobreaker.StateHalfOpen)
-			if announce != nil {
-				announce(name, from.String(), to.String())
-			}
+			b.changed(change{name, from.String(), to.String()})
 		},
 	})
 	return b
+}
+
+// changed takes note of a change. It is called under a lock of gobreaker's, which a hook that looks at the state would wait for.
+func (b *breaker) changed(c change) {
+	if b.announce == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changes = append(b.changes, c)
+	b.news.Store(true)
+}
+
+// tell announces the changes in their order. If somebody is at it, and be it a hook that has come here, he goes on with them.
+func (b *breaker) tell() {
+	if !b.news.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.telling {
+		return
+	}
+	b.telling = true
+	defer func() { b.telling = false }()
+	for len(b.changes) > 0 {
+		c := b.changes[0]
+		b.changes = b.changes[1:]
+		b.tellOne(c)
+	}
+	b.news.Store(false)
+}
+
+// tellOne is called with the mutex locked, and unlocks it for the hook.
+func (b *breaker) tellOne(c change) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	b.announce(c.queue, c.from, c.to)
+}
+
+// state returns that of the breaker, which time may have changed.
+func (b *breaker) state() string {
+	defer b.tell()
+	return b.two.State().String()
 }
 
 // unreached tells the failures that trip the breaker: nobody there, no broker, no answer. What a server said never does,
@@ -95,6 +145,7 @@ func (p permit) done(err error) {
 	if p.breaker != nil {
 		p.breaker.failed(err)
 		p.report(err)
+		p.breaker.tell()
 	}
 }
 
@@ -123,6 +174,7 @@ func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, m *man
 func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, durable bool, p permit) error {
 	var outcome error = local(rpc.Canceled, rpc.ExecutedNo, errCanceled) // stands if a hook panics
 	defer func() { p.done(outcome) }()
+	p.breaker.tell()
 	var found presence
 	l, err := c.link(ctx, true)
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -347,6 +349,38 @@ func TestProbeCanceled(t *testing.T) {
 	})
 }
 
+// A hook may look at what it is told of, and at all else that the client tells without a call.
+func TestBreakerHookLooks(t *testing.T) {
+	var c *client.Client
+	states := make(chan string, 10)
+	b := conntest.NewBroker()
+	defer b.Close()
+	c, err := client.New(b.Connector("client"), client.WithHooks(client.Hooks{Breaker: func(_, _, to string) {
+		states <- fmt.Sprint(to, " is ", c.Services()[0].Breaker, " after ", c.Stats().Calls)
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 20 {
+			client.Call(t.Context(), c, double, 1)
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("a hook that looks at the services never returns")
+	}
+	if got, want := <-states, "open is open after 20"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A hook that panics, for a caller that recovers, does not keep the breaker half-open for ever.
 func TestProbePanics(t *testing.T) {
 	panics := false
@@ -368,6 +402,22 @@ func TestProbePanics(t *testing.T) {
 			panic("hook")
 		}
 	}}))
+}
+
+// A hook that panics when a look has shown something does so in the call that looked, for a caller that recovers.
+func TestLookPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), twice)
+		func() {
+			defer func() {
+				if p := recover(); !strings.Contains(fmt.Sprint(p), "hook") {
+					t.Errorf("got %v, want the panic of the hook", p)
+				}
+			}()
+			r.call(t.Context(), 1)
+		}()
+		r.mustCall(2)
+	}, client.WithHooks(client.Hooks{Presence: func(string, string) { panic("hook") }}))
 }
 
 // Calls that are refused for what they say take no room from what is known of services.

@@ -63,6 +63,9 @@ func (c *Client) admit(ctx context.Context, call *call) (*rpc.Reply, error) {
 	if p.durable && p.plain {
 		return nil, local(rpc.InvalidArgument, rpc.ExecutedNo, errPlain)
 	}
+	if e, refused := c.refusedBefore(&call.req); refused {
+		return nil, e
+	}
 	svc := c.service(call.req.Service)
 	p.queue, p.budget, p.back = svc.queue, svc.spend, svc.back
 	permit, err := c.allow(ctx, svc, &call.req, &p.manner)
@@ -129,6 +132,9 @@ func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, eve
 			p.last = err // why there was no connection says more than that time is out
 		}
 		return nil, e
+	}
+	if errors.Is(err, conn.ErrNotConnected) && !p.failFast { // and there is time left
+		return nil, event{kind: shut, cause: err}
 	}
 	return nil, event{kind: disconnected, cause: err}
 }
@@ -240,6 +246,9 @@ func (c *Client) outcome(ctx context.Context, l *link, call *call) (event, bool)
 	if err := l.session.Err(); err != nil {
 		if l.refused(call, err) {
 			return event{kind: forbidden, cause: err}, true
+		}
+		if e, refused := c.unwelcome(call, err); refused {
+			return event{kind: failed, err: e}, true
 		}
 		return event{kind: lost, cause: fmt.Errorf("session lost: %w", err)}, true
 	}

@@ -51,7 +51,8 @@ type Client struct {
 	bulk     bulk
 	life     context.Context // ends with Close
 	endLife  context.CancelFunc
-	live     atomic.Pointer[link] // the current one, if it may be used; only ever set with the mutex locked
+	refusal  atomic.Pointer[refusal] // the last; nil without one
+	live     atomic.Pointer[link]    // the current one, if it may be used; only ever set with the mutex locked
 
 	mu      sync.Mutex // guards what follows
 	current *link
@@ -182,7 +183,7 @@ func defaults[Req, Res any](m rpc.Method[Req, Res]) (opts []CallOption) {
 }
 
 // Close ends the calls in flight with the code canceled and gives up the reply queue. It returns when ctx ends at the
-// latest.
+// latest; what it has not given up by then it does within seconds.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closed {
@@ -196,17 +197,17 @@ func (c *Client) Close(ctx context.Context) error {
 	c.endLife()
 	c.pending.wakeAll()
 	c.pending.stopAlarm()
-	ended := make(chan struct{}) // what sets up links, which ends with life
-	go func() { c.wg.Wait(); close(ended) }()
+	given := make(chan error, 1)
+	go func() {
+		c.wg.Wait() // for what sets up links, which ends with life
+		given <- current.giveUp(context.WithoutCancel(ctx))
+	}()
 	select {
-	case <-ended:
+	case err := <-given:
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("close client: %w", ctx.Err())
 	}
-	if current == nil {
-		return nil
-	}
-	return current.close(ctx)
 }
 
 // Stats returns what the client has counted since it was made.

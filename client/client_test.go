@@ -628,6 +628,55 @@ func TestCloseObeysItsContext(t *testing.T) {
 	})
 }
 
+// Who closes with a context that has ended does not wait, and leaves nothing behind in a session that lives on.
+func TestCloseWithoutTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.conn, twice, server.WithoutDiscovery())
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		before := len(r.broker.Queues())
+		for range 10 {
+			c, err := client.New(r.conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Call(t.Context(), c, double, 1); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			c.Close(ended)
+			took(t, start, 0)
+		}
+		synctest.Wait()
+		if got := r.broker.Queues(); len(got) != before {
+			t.Errorf("%d queues, want %d: %+v", len(got), before, got)
+		}
+	})
+}
+
+// A connector that is closed will never have a session: nobody waits for one, and who waited for an answer has none to wait for.
+func TestConnectorIsClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), slow(10*time.Second), server.WithDrain(time.Minute))
+		out := make(chan error)
+		go func() {
+			_, err := r.call(t.Context(), 1, client.WithTimeout(time.Minute))
+			out <- err
+		}()
+		time.Sleep(time.Second)
+		start := time.Now()
+		if err := r.conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		check(t, <-out, rpc.Unavailable, rpc.ExecutedUnknown, conn.ErrNotConnected)
+		for _, opts := range [][]client.CallOption{nil, {client.WaitForServer()}, {client.FailFast()}} {
+			_, err := r.call(t.Context(), 1, opts...)
+			check(t, err, rpc.Unavailable, rpc.ExecutedNo, conn.ErrNotConnected)
+		}
+		took(t, start, 0)
+	})
+}
+
 // A reply of an interceptor is its own, and may be given to others.
 func TestReplyIsNotChanged(t *testing.T) {
 	reply := &rpc.Reply{Body: []byte("2")}

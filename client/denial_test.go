@@ -163,3 +163,33 @@ func TestRefusalOfAnother(t *testing.T) {
 		})
 	}
 }
+
+// A request that the broker takes from nobody is not sent again, and costs those who share the session one of it.
+func TestUnwelcome(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), twice)
+		sessions := 0
+		mallory, err := client.New(r.conn, client.WithUser("mallory"), client.WithHooks(client.Hooks{Session: func(error) {
+			if sessions++; sessions > 10 {
+				t.Fatal("it is sent again and again")
+			}
+		}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mallory.Close(t.Context())
+		start := time.Now()
+		for range 3 {
+			_, err = client.Call(t.Context(), mallory, double, 1)
+			check(t, err, rpc.PermissionDenied, rpc.ExecutedNo, conn.ErrPrecondition)
+		}
+		took(t, start, 0)
+		r.mustCall(2)
+		time.Sleep(5 * time.Second) // it may be right by now
+		_, err = client.Call(t.Context(), mallory, double, 1, client.AtMostOnce())
+		check(t, err, rpc.PermissionDenied, rpc.ExecutedNo, conn.ErrPrecondition)
+		if sessions != 2 {
+			t.Errorf("%d sessions, want one for each time that it was tried", sessions)
+		}
+	})
+}

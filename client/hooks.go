@@ -8,8 +8,8 @@ import (
 )
 
 // Hooks are told what happens: metrics, traces and logs are made of them. Those that are nil cost nothing. They run on
-// the goroutine of what they tell, so they must be quick, and must not make calls. The context is that of the call, as the
-// interceptors have left it.
+// the goroutine of what they tell, so they must be quick, and must neither make calls nor close the client. The context is
+// that of the call, as the interceptors have left it.
 type Hooks struct {
 	CallEnded    func(context.Context, CallEnded)
 	AttemptEnded func(context.Context, AttemptEnded)
@@ -78,7 +78,7 @@ func both[A, B any](first, second func(A, B)) func(A, B) {
 // String names a kind of event as it appears in [AttemptEnded].
 func (k kind) String() string {
 	return [...]string{
-		"started", "connected", "disconnected", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "full", "buried",
+		"started", "connected", "disconnected", "shut", "looked", "replied", "failed", "forbidden", "returned", "bounced", "expired", "full", "buried",
 		"nacked", "lost", "unheard", "unsent", "unsure", "blocked", "ready", "over", "canceled",
 	}[k]
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -24,6 +25,9 @@ type link struct {
 
 // maxSilentLinks bounds what is left behind in a session. What is out in a link may still be answered there.
 const maxSilentLinks = 16
+
+// giveUpTimeout bounds what Close leaves behind where the broker does not answer.
+const giveUpTimeout = 10 * time.Second
 
 // link returns the link of the live session. The first call of a session sets it up for all. With failFast it does not wait
 // for a session, only for the setup.
@@ -174,6 +178,16 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 	}
 	l.consumer, err = l.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true, Prompt: true}, c.onDelivery)
 	return err
+}
+
+// giveUp closes a link, if there is one, within the time that its session may take for that.
+func (l *link) giveUp(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, giveUpTimeout)
+	defer cancel()
+	return l.close(ctx)
 }
 
 func (l *link) close(ctx context.Context) error {

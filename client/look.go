@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -26,9 +27,13 @@ func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request
 	ctx, release := waitWith(ctx)
 	defer release()
 	for {
-		result := c.looks.DoChan(fmt.Sprint(l.replyTo, queue, durable), func() (any, error) {
+		result := c.looks.DoChan(fmt.Sprint(l.replyTo, queue, durable), func() (_ any, err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = panicked{fmt.Sprintf("%v\n\n%s", p, debug.Stack())}
+				}
+			}()
 			seen := sighting{at: time.Now()}
-			var err error
 			if seen.presence, err = c.inspect(context.WithoutCancel(ctx), l, svc, r.Service, durable); err == nil {
 				c.services.learn(svc, queue, seen.presence)
 			}
@@ -36,6 +41,9 @@ func (c *Client) look(ctx context.Context, l *link, svc *service, r *rpc.Request
 		})
 		select {
 		case r := <-result:
+			if p, ok := r.Err.(panicked); ok {
+				panic(p.text)
+			}
 			if seen := r.Val.(sighting); r.Err != nil || !seen.at.Before(since) {
 				return seen.presence, r.Err
 			}
@@ -50,6 +58,11 @@ type sighting struct {
 	presence presence
 	at       time.Time
 }
+
+// panicked is how a hook has ended a look. Who looks panics, so that he may recover; on the goroutine of the look nobody could.
+type panicked struct{ text string }
+
+func (p panicked) Error() string { return p.text }
 
 // inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right;
 // others ask the servers themselves. Unknown without an error: what it says need not be true.

@@ -50,6 +50,7 @@ const (
 	started      kind = iota
 	connected         // there is a session; known is what is known of the service
 	disconnected      // there is none, or it could not be asked
+	shut              // there will be none: the connector is closed
 	looked            // known is what there is
 	replied           // by the server
 	failed            // the server said no
@@ -156,6 +157,8 @@ func (p *plan) next(e event) step {
 		p.maybe, p.last = true, e.cause
 		return p.again(step{do: pause, wait: jitter(soon)})
 
+	case shut:
+		return p.fail(rpc.Unavailable, e.cause)
 	case unsent, disconnected:
 		p.last = e.cause
 		return p.patiently(step{do: pause, wait: jitter(soon)})

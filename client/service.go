@@ -301,7 +301,7 @@ func (c *Client) Services() []ServiceState {
 	states, breakers := c.services.states()
 	for i, b := range breakers {
 		if b != nil {
-			states[i].Breaker = b.two.State().String() // may tell a hook
+			states[i].Breaker = b.state()
 		}
 	}
 	return states

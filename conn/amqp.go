@@ -180,6 +180,9 @@ func (s *session) Blocked() <-chan struct{} {
 	if b := s.block.Load(); b != nil {
 		return b.over
 	}
+	if s.pub.line != nil {
+		return s.pub.line.blocked()
+	}
 	return nil
 }
 

@@ -56,3 +56,15 @@ func TestPaceOfDials(t *testing.T) {
 		})
 	}
 }
+
+// However small the first wait may be, those that follow grow.
+func TestSmallestBackoff(t *testing.T) {
+	wait := newBackoff(1, time.Second)
+	var longest time.Duration
+	for range 100 {
+		longest = max(longest, wait.NextBackOff())
+	}
+	if longest < 100*time.Millisecond || longest > time.Second {
+		t.Errorf("the longest of 100 waits is %v, want almost a second", longest)
+	}
+}

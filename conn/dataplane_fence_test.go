@@ -26,7 +26,7 @@ func fenced() (*session, *fence, *end) {
 
 func (f *fence) publish(confirmed func(ok bool), later bool) {
 	o := &f.s.pub.line.outbox
-	o.lock()
+	o.lock(0)
 	f.add(confirmed, later)
 	o.flush()
 }

@@ -80,7 +80,10 @@ func (p *dataPublisher) Publish(m *Message, confirmed func(ok bool)) error {
 		return err
 	}
 	out := &p.s.pub.line.outbox
-	if out.lock() != nil {
+	switch err := out.lock(roomPatience); {
+	case err == errFull:
+		return fmt.Errorf("publish: %w", err)
+	case err != nil:
 		return p.s.closedErr("publish")
 	}
 	routed := m.ConfirmRouted && !m.Persistent

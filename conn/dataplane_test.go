@@ -47,7 +47,7 @@ func (e *end) SetReadDeadline(time.Time) error { return nil }
 
 // send writes a message as a publisher does.
 func send(l *line, channel uint16, body string) error {
-	if err := l.outbox.lock(); err != nil {
+	if err := l.outbox.lock(roomPatience); err != nil {
 		return err
 	}
 	l.queued = frame.AppendPublish(l.queued, channel, &frame.Publish{Body: []byte(body)}, 0)
@@ -242,7 +242,7 @@ func TestAcksBeforeTheLibrary(t *testing.T) {
 		a := &acks{channel: 5}
 		r := &received{tag: 1}
 		a.add(r)
-		l.outbox.lock()
+		l.outbox.lock(0)
 		a.ack(r)
 		l.acks = append(l.acks, a)
 		l.outbox.flush()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,11 +16,13 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
-	dialTimeout      = 5 * time.Second // to open a TCP connection
-	handshakeTimeout = 5 * time.Second // for TLS and AMQP together
+	dialTimeout      = 5 * time.Second  // to open a TCP connection
+	handshakeTimeout = 5 * time.Second  // for TLS and AMQP together
+	askTimeout       = 10 * time.Second // for the credentials, or the TLS configuration, to be read
 
 	// refusalDelay is less than the time that RabbitMQ lets pass before it hangs up on wrong credentials (3 s), and more
 	// than a broker that is going down takes.
@@ -33,16 +36,74 @@ type socket struct {
 	timeout atomic.Int64 // nanoseconds for a write
 	lost    atomic.Bool  // reading has failed, and not since the peer has hung up
 	first   atomic.Int32 // the first byte of the peer, and 256; 0 before it
+
+	mu     sync.Mutex  // held while something is written; guards what follows, and changes of behind
+	until  time.Time   // of who is in a hurry; else zero
+	left   []byte      // what was not written by then
+	behind atomic.Bool // there is something left
 }
 
+// socketOf returns the socket below a connection, or nil.
+func socketOf(c net.Conn) *socket {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	s, _ := c.(*socket)
+	return s
+}
+
+// hurry has the writes that follow take so long together, at most, or all the time that they need if patience is 0. It writes what
+// is left of those before.
+func (s *socket) hurry(patience time.Duration) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until = (time.Time{}); patience > 0 {
+		s.until = time.Now().Add(patience)
+	}
+	if !s.behind.Swap(false) {
+		return nil
+	}
+	left := s.left
+	s.left = nil
+	_, err := s.write(left)
+	return err
+}
+
+// late reports whether something is left that was to be written in a hurry. It never waits.
+func (s *socket) late() bool { return s != nil && s.behind.Load() }
+
 func (s *socket) Write(b []byte) (int, error) {
-	if err := s.SetWriteDeadline(time.Now().Add(time.Duration(s.timeout.Load()))); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.late() { // b is the rest of what TLS makes of one write
+		s.left = append(s.left, b...)
+		return len(b), nil
+	}
+	return s.write(b)
+}
+
+// write is called with the mutex locked.
+func (s *socket) write(b []byte) (int, error) {
+	deadline := s.until
+	if deadline.IsZero() {
+		deadline = time.Now().Add(time.Duration(s.timeout.Load()))
+	}
+	if err := s.SetWriteDeadline(deadline); err != nil {
 		return 0, err
 	}
 	n, err := s.Conn.Write(b)
-	if err != nil {
-		s.Conn.Close() // half a frame may be out: nothing can follow it
+	if err == nil {
+		return n, nil
 	}
+	if !s.until.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) { // TLS must not learn of it: it would be of no use any more
+		s.left = append(s.left, b[n:]...)
+		s.behind.Store(true)
+		return len(b), nil
+	}
+	s.Conn.Close() // half a frame may be out: nothing can follow it
 	return n, err
 }
 
@@ -123,7 +184,7 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	config.Properties["connection_name"] = name
 	config.Properties["product"] = "rabbitrpc"
 	var err error
-	if identity, err = o.identify(&config, &e.uri); err != nil {
+	if identity, err = o.identify(ctx, &config, &e.uri); err != nil {
 		return nil, err
 	}
 	c, err := amqp.DialConfig(withoutTLS(e.url), config)
@@ -145,14 +206,17 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 }
 
 // identify adds who we are, as far as the URL does not say, and returns whom we trust: nil without TLS.
-func (o *options) identify(config *amqp.Config, u *amqp.URI) (*tls.Config, error) {
+func (o *options) identify(ctx context.Context, config *amqp.Config, u *amqp.URI) (*tls.Config, error) {
 	if o.login != nil {
-		user, password, err := o.login()
+		who, err := ask(ctx, o.asked, "read the credentials", func() (auth amqp.PlainAuth, err error) {
+			auth.Username, auth.Password, err = o.login()
+			return auth, err
+		})
 		if err != nil {
-			return nil, fmt.Errorf("read the credentials: %w", err)
+			return nil, err
 		}
-		if user != "" {
-			config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+		if who.Username != "" {
+			config.SASL = []amqp.Authentication{&who}
 		}
 	}
 	if u.Scheme != "amqps" {
@@ -161,11 +225,26 @@ func (o *options) identify(config *amqp.Config, u *amqp.URI) (*tls.Config, error
 	var given *tls.Config
 	var err error
 	if o.tls != nil {
-		if given, err = o.tls(); err != nil {
-			return nil, fmt.Errorf("read the TLS configuration: %w", err)
+		if given, err = ask(ctx, o.asked, "read the TLS configuration", o.tls); err != nil {
+			return nil, err
 		}
 	}
 	return tlsConfig(u, given)
+}
+
+// ask has a function of the user's, which may never return, answer in time. While it does not, no other is started.
+func ask[T any](ctx context.Context, asked *singleflight.Group, what string, f func() (T, error)) (answer T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	select {
+	case r := <-asked.DoChan(what, func() (any, error) { return f() }):
+		if err = r.Err; err == nil {
+			return r.Val.(T), nil
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return answer, fmt.Errorf("%s: %w", what, err)
 }
 
 // handshakeError tells a refusal from a loss. The library calls every loss between the credentials and their answer a

@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	hookTimeout = time.Second      // that Close waits for a hook when its own time is over
 	stableAfter = 5 * time.Second  // a session that lived this long resets the backoff
 	sayEvery    = 10 * time.Second // that the same failure is said again
 	slowRetry   = 5 * time.Second  // the least mean wait after a refusal: more tries will not help, and may lock the user out
@@ -26,6 +27,7 @@ const (
 type Manager struct {
 	endpoints []endpoint
 	opts      options
+	life      context.Context // ends with Close
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when run has returned
 
@@ -48,17 +50,18 @@ func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, cancel := context.WithCancel(context.Background())
+	life, cancel := context.WithCancel(context.Background())
 	m := &Manager{
 		endpoints: endpoints,
 		opts:      *o,
+		life:      life,
 		cancel:    cancel,
 		done:      make(chan struct{}),
 		state:     State{Phase: Connecting, Since: time.Now()},
 		changed:   make(chan struct{}),
 		watchers:  make(map[chan State]struct{}),
 	}
-	go m.run(run)
+	go m.run(life)
 	if o.background {
 		return m, nil
 	}
@@ -69,6 +72,8 @@ func Open(ctx context.Context, url string, opts ...Option) (*Manager, error) {
 	return m, nil
 }
 
+var errShut = errors.New("manager is closed")
+
 // Session returns the live session, or waits for one until ctx ends. See [Connector].
 func (m *Manager) Session(ctx context.Context) (Session, error) {
 	for {
@@ -76,7 +81,7 @@ func (m *Manager) Session(ctx context.Context) (Session, error) {
 		live, state, changed := m.live, m.state, m.changed
 		m.mu.Unlock()
 		if state.Phase == Closed {
-			return nil, fmt.Errorf("%w: manager is closed", ErrNotConnected)
+			return nil, fmt.Errorf("%w: %w", ErrNotConnected, errShut)
 		}
 		if live != nil && live.Err() == nil {
 			return live, nil
@@ -129,10 +134,11 @@ func (a address) Dial(ctx context.Context) (Session, error) {
 	return s, nil
 }
 
-// Close ends the live session and stops dialing. It returns when ctx ends at the latest, with nothing left running.
+// Close ends the live session and stops dialing. It returns when ctx ends at the latest, with nothing left running; but where a hook
+// runs that does not return, such as one that calls Close, a second later.
 func (m *Manager) Close(ctx context.Context) error {
 	m.cancel()
-	<-m.done // run only waits for what its context ends
+	m.rest(ctx)
 	m.mu.Lock()
 	live := m.live
 	m.mu.Unlock()
@@ -141,6 +147,21 @@ func (m *Manager) Close(ctx context.Context) error {
 		return nil
 	}
 	return live.Close(ctx)
+}
+
+// rest waits for the end of run. But for hooks, that only waits for what its own context ends: so it is soon, whatever ctx says.
+func (m *Manager) rest(ctx context.Context) {
+	select {
+	case <-m.done:
+		return
+	case <-ctx.Done():
+	}
+	limit := time.NewTimer(hookTimeout)
+	defer limit.Stop()
+	select {
+	case <-m.done:
+	case <-limit.C:
+	}
 }
 
 // run is the life of the manager: dial, hand out, wait for the end, again.
@@ -155,7 +176,10 @@ func (m *Manager) run(ctx context.Context) {
 		}
 		born := time.Now()
 		m.opts.connected(time.Since(lost))
-		m.set(State{Phase: Connected, Addr: s.addr}, s)
+		if !m.set(State{Phase: Connected, Addr: s.addr}, s) {
+			s.die(ErrClosed)
+			return
+		}
 		m.opts.log.Info("connected", "broker", s.addr)
 		select {
 		case <-s.Done():
@@ -226,11 +250,21 @@ func (m *Manager) dialAny(ctx context.Context) (*session, error) {
 }
 
 func (m *Manager) dial(ctx context.Context, i int) (*session, error) {
-	s, err := dialSession(ctx, m.endpoints[i], &m.opts)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", m.endpoints[i], err)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.life, cancel)()
+	err := m.life.Err()
+	var s *session
+	if err == nil {
+		s, err = dialSession(ctx, m.endpoints[i], &m.opts)
 	}
-	return s, nil
+	switch {
+	case err == nil:
+		return s, nil
+	case m.life.Err() != nil:
+		return nil, errShut
+	}
+	return nil, fmt.Errorf("connect to %s: %w", m.endpoints[i], err)
 }
 
 // nobodyListens reports whether each dial of a round was turned away by the host, without a broker to see it.
@@ -247,13 +281,13 @@ func nobodyListens(err error) bool {
 	return true
 }
 
-// newBackoff makes full jitter: a random wait between zero and a limit that doubles from min to max. The library draws
+// newBackoff makes full jitter: a random wait between zero and a limit that doubles from least to most. The library draws
 // from an interval around a mean, so it is given half of the limits as the mean and all of it as the deviation.
 // See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-func newBackoff(min, max time.Duration) *backoff.ExponentialBackOff {
+func newBackoff(least, most time.Duration) *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(min/2),
-		backoff.WithMaxInterval(max/2),
+		backoff.WithInitialInterval(max(1, least/2)),
+		backoff.WithMaxInterval(max(1, most/2)),
 		backoff.WithMultiplier(2),
 		backoff.WithRandomizationFactor(1),
 		backoff.WithMaxElapsedTime(0),

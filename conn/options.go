@@ -3,12 +3,15 @@ package conn
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // An Option changes a default of [Open].
@@ -20,6 +23,7 @@ type options struct {
 	heartbeat  time.Duration
 	tls        func() (*tls.Config, error) // nil, or returning nil: what the URL says
 	login      func() (user, password string, err error)
+	asked      *singleflight.Group // to have only one of each running
 	minBackoff time.Duration
 	maxBackoff time.Duration
 	dial       DialFunc
@@ -38,6 +42,7 @@ func newOptions(opts []Option) (*options, error) {
 		heartbeat:  10 * time.Second,
 		minBackoff: 100 * time.Millisecond,
 		maxBackoff: 15 * time.Second,
+		asked:      new(singleflight.Group),
 	}
 	on, err := dataPlaneByDefault()
 	if err != nil {
@@ -59,6 +64,9 @@ func (o *options) validate() error {
 	}
 	if o.minBackoff <= 0 || o.maxBackoff < o.minBackoff {
 		return fmt.Errorf("backoff must be 0 < min <= max, got %v and %v", o.minBackoff, o.maxBackoff)
+	}
+	if o.log == nil {
+		return errors.New("the logger is nil")
 	}
 	if len(o.name) > 200 {
 		return fmt.Errorf("name has %d bytes, at most 200 are allowed", len(o.name))
@@ -83,12 +91,12 @@ func WithTLS(c *tls.Config) Option { return WithTLSFrom(func() (*tls.Config, err
 
 // WithTLSFrom has f say the TLS configuration for amqps URLs anew for each dial, so that renewed certificates need no
 // restart. If f returns nil it is the one that [WithTLS] describes as the default; with an error the dial fails, and is tried
-// again. f is called on several goroutines.
+// again. f has 10 s; while it runs it is not called again, and all who dial wait for its answer.
 func WithTLSFrom(f func() (*tls.Config, error)) Option { return func(o *options) { o.tls = f } }
 
 // WithCredentials has f say who logs in anew for each dial, so that a new password needs no restart. If the user is empty it is
-// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f is called on
-// several goroutines. Sessions that live are left alone.
+// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f has 10 s;
+// while it runs it is not called again, and all who dial wait for its answer. Sessions that live are left alone.
 func WithCredentials(f func() (user, password string, err error)) Option {
 	return func(o *options) { o.login = f }
 }
@@ -107,6 +115,6 @@ func WithDialer(d DialFunc) Option { return func(o *options) { o.dial = d } }
 // is down.
 func WithBackgroundDial() Option { return func(o *options) { o.background = true } }
 
-// WithoutDataPlane has the AMQP library write and read messages, too: about two thirds of the calls per second. It is for finding
-// out whether the data plane is at fault. The same for a whole program: the environment variable RABBITRPC_DATAPLANE=off.
+// WithoutDataPlane has the AMQP library write and read messages, too: about two thirds of the calls per second, and who publishes
+// waits for a slow network, beyond the deadlines of calls. It is for finding out whether the data plane is at fault. The same for a whole program: the environment variable RABBITRPC_DATAPLANE=off.
 func WithoutDataPlane() Option { return func(o *options) { o.library = true } }

@@ -57,7 +57,8 @@ type Session interface {
 	DeleteQueue(ctx context.Context, name string) error
 
 	// Blocked returns nil while the broker takes messages; else a channel that is closed when it does so again, or when
-	// the session ends. A memory or disk alarm of the broker blocks publishing; consuming and acknowledging go on.
+	// the session ends. A memory or disk alarm of the broker blocks publishing, and so does a network that is slower than those
+	// who publish; consuming and acknowledging go on.
 	Blocked() <-chan struct{}
 
 	// Gather has what comes wait so long for more, until a time that each call sets anew: to be woken for much at once takes less of the
@@ -78,7 +79,8 @@ type Session interface {
 
 // A Publisher publishes on channels of its own.
 type Publisher interface {
-	// Publish writes m to the broker. If confirmed is not nil, it is called once with the broker's verdict: true, the
+	// Publish sends m to the broker. It does not wait for a slow network: it leaves m to be written, or, while a mebibyte waits
+	// for that already, fails with [ErrBlocked]. If confirmed is not nil, it is called once with the broker's verdict: true, the
 	// broker has taken the message (or returned it: then onReturn came first); false, it has refused it. It is never
 	// called for a session that died. It runs on the session's own goroutine and must not block.
 	//

@@ -51,11 +51,14 @@ func (m *Manager) Watch(ctx context.Context) <-chan State {
 	return c
 }
 
-// set is the one way to change the state.
-func (m *Manager) set(s State, live *session) {
+// set is the one way to change the state. It reports whether it has: that the manager is closed is for good.
+func (m *Manager) set(s State, live *session) bool {
 	s.Since = time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.state.Phase == Closed {
+		return false
+	}
 	m.state, m.live = s, live
 	close(m.changed)
 	m.changed = make(chan struct{})
@@ -66,4 +69,5 @@ func (m *Manager) set(s State, live *session) {
 		}
 		c <- s
 	}
+	return true
 }

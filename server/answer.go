@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -33,31 +34,52 @@ func (s *Server) answer(ctx context.Context, j *job) {
 		return
 	}
 	j.deadline = j.received.Add(call.Timeout)
-	var m *conn.Message
 	switch {
 	case err != nil:
 		s.stats.rejected.Add(1)
 		e := own(err)
 		s.ended(&j.ctx, j, nil, e)
-		m = s.encodeError(j, e)
+		s.reply(j, s.encodeError(j, e))
 	case !time.Now().Before(j.deadline):
 		s.stats.expired.Add(1) // the caller has given up
 		s.ack(j)
-		return
 	default:
 		failpoint.Hit("validated")
-		o := s.watch(j)
-		m = s.execute(j)
-		if told := !o.end(); told && !j.keep {
+		s.run(j)
+	}
+}
+
+// run executes the call and answers it, also if a handler ends the goroutine, as FailNow of a test does.
+func (s *Server) run(j *job) {
+	w := s.watch(j)
+	var m *conn.Message
+	defer func() {
+		switch told := !w.end(); {
+		case j.keep:
+			j.delivery.Nack(true)
+		case told:
 			s.ack(j)
-			return
+		default:
+			s.reply(j, m)
 		}
-	}
-	if j.keep {
-		j.delivery.Nack(true)
-		return
-	}
-	s.reply(j, m)
+	}()
+	defer func() {
+		if m == nil {
+			e := rpc.Errorf(rpc.Internal, "handler ended its goroutine")
+			m = s.encodeError(j, e)
+			s.abandoned(j, e)
+		}
+	}()
+	m = s.execute(j)
+}
+
+// abandoned takes note of a request whose goroutine is about to end.
+func (s *Server) abandoned(j *job, e *rpc.Error) {
+	s.stats.panics.Add(1)
+	s.stats.failed.Add(1)
+	s.opts.log.ErrorContext(&j.ctx, e.Message, "service", s.service, "method", j.call.Method, "call", j.call.ID,
+		"stack", string(debug.Stack()))
+	s.ended(&j.ctx, j, nil, e)
 }
 
 // execute runs the call and returns the message that answers it.
@@ -90,11 +112,11 @@ func (s *Server) outcome(ctx context.Context, r *rpc.Request) (*rpc.Reply, *rpc.
 		return nil, s.noMethod(r.Method)
 	}
 	s.stats.running.Add(1)
+	defer s.stats.running.Add(-1)
 	reply, err := s.safely(ctx, r, s.handler, "interceptor")
-	s.stats.running.Add(-1)
-	if err == nil && len(reply.Body) > s.opts.limits.Reply {
+	if err == nil && len(reply.Body) > s.largest.get() {
 		err = rpc.Errorf(rpc.ResourceExhausted, "reply has %d bytes, at most %d are allowed",
-			len(reply.Body), s.opts.limits.Reply).WithExecuted(rpc.ExecutedYes)
+			len(reply.Body), s.largest.get()).WithExecuted(rpc.ExecutedYes)
 	}
 	if err != nil {
 		s.stats.failed.Add(1)

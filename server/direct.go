@@ -53,11 +53,11 @@ func (d *direct) publish(ctx context.Context, m *conn.Message) error {
 	defer cancel()
 	switch passed, tried := d.tried.Get(m.Key); {
 	case passed:
-		_, pub, err := d.trusted.open(ctx)
+		o, err := d.trusted.open(ctx)
 		if err != nil {
 			return err
 		}
-		return pub.Publish(m, nil)
+		return o.publish(ctx, m, nil)
 	case tried:
 		return errMadeUp
 	}
@@ -77,22 +77,22 @@ func (d *direct) publish(ctx context.Context, m *conn.Message) error {
 }
 
 func (d *direct) try(ctx context.Context, m *conn.Message) error {
-	session, pub, err := d.trial.open(ctx)
+	o, err := d.trial.open(ctx)
 	if err != nil {
 		return err
 	}
 	address := strings.Clone(m.Key) // and not the request that it is a part of
 	verdict := make(chan struct{}, 1)
-	if err := pub.Publish(m, func(bool) { verdict <- struct{}{} }); err != nil {
+	if err := o.publish(ctx, m, func(bool) { verdict <- struct{}{} }); err != nil {
 		return err
 	}
 	select {
 	case <-verdict:
 		d.tried.Add(address, true)
 		return nil
-	case <-session.Done():
+	case <-o.session.Done():
 		var refused *conn.Error // by the broker; a session may end in other ways
-		if errors.As(session.Err(), &refused) && refused.Code == internalError {
+		if errors.As(o.session.Err(), &refused) && refused.Code == internalError {
 			d.tried.Add(address, false)
 		}
 		return errMadeUp
@@ -113,34 +113,31 @@ type lane struct {
 	conn     conn.Dialer
 	onReturn func(*conn.Return)
 
-	mu      sync.Mutex // guards what follows, and is held while dialing: those who wait need the result
-	session conn.Session
-	pub     conn.Publisher
+	mu      sync.Mutex // guards current, and is held while dialing: those who wait need the result
+	current outlet
 }
 
-func (l *lane) open(ctx context.Context) (conn.Session, conn.Publisher, error) {
+func (l *lane) open(ctx context.Context) (o outlet, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.session != nil && l.session.Err() == nil {
-		return l.session, l.pub, nil
+	if l.current.session != nil && l.current.session.Err() == nil {
+		return l.current, nil
 	}
-	session, err := l.conn.Dial(ctx)
-	if err != nil {
-		return nil, nil, err
+	if o.session, err = l.conn.Dial(ctx); err != nil {
+		return o, err
 	}
-	pub, err := session.OpenPublisher(ctx, l.onReturn)
-	if err != nil {
-		session.Close(ctx)
-		return nil, nil, err
+	if o.publisher, err = o.session.OpenPublisher(ctx, l.onReturn); err != nil {
+		o.session.Close(ctx)
+		return o, err
 	}
-	l.session, l.pub = session, pub
-	return session, pub, nil
+	l.current = o
+	return o, nil
 }
 
 func (l *lane) close(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.session != nil {
-		l.session.Close(ctx)
+	if l.current.session != nil {
+		l.current.session.Close(ctx)
 	}
 }

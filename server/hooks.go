@@ -47,7 +47,17 @@ func (s *Server) ended(ctx context.Context, j *job, reply *rpc.Reply, err *rpc.E
 	if s.methods[j.call.Method] != nil {
 		e.Method = j.call.Method
 	}
-	for _, tell := range s.opts.requestEnded {
-		tell(ctx, e)
+	for _, hook := range s.opts.requestEnded {
+		s.tell(ctx, hook, e)
 	}
+}
+
+// tell tells one hook. If it panics the request is answered all the same: else it would end one server after the other.
+func (s *Server) tell(ctx context.Context, hook func(context.Context, RequestEnded), e RequestEnded) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(ctx, "hook", e.Request, p)
+		}
+	}()
+	hook(ctx, e)
 }

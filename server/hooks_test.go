@@ -195,3 +195,18 @@ func TestLinesNameTheirCall(t *testing.T) {
 		})
 	}
 }
+
+// A hook that panics costs neither the answer nor the server.
+func TestHookPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		told := 0
+		p := r.start(r.conn, twice, server.WithHooks(server.Hooks{RequestEnded: func(context.Context, server.RequestEnded) { panic("hook") }}),
+			server.WithHooks(server.Hooks{RequestEnded: func(context.Context, server.RequestEnded) { told++ }}))
+		r.mustAnswer()
+		_, err := r.ask(r.request("x"))
+		check(t, err, rpc.InvalidArgument, rpc.ExecutedNo)
+		if s := p.Stats(); s.Panics != 2 || told != 2 {
+			t.Errorf("%+v, and another hook was told %d times, want 2", s, told)
+		}
+	})
+}

@@ -59,6 +59,8 @@ const maxWorkers = 10_000
 
 func (o *options) validate() error {
 	switch {
+	case o.log == nil:
+		return errors.New("the logger is nil")
 	case o.workers < 1 || o.workers > maxWorkers:
 		return fmt.Errorf("workers must be 1 to %d, got %d", maxWorkers, o.workers)
 	case o.drain < 0:

@@ -287,6 +287,32 @@ func TestSaysThatRequestRuns(t *testing.T) {
 	}
 }
 
+// A plain queue's caller would take it for the answer. So it is not even said when the request before has ended at the moment at which it
+// was to be said of that.
+func TestSaysNothingToThePlain(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(r.conn, func(_ context.Context, n int) (int, error) {
+			time.Sleep(time.Duration(n) * time.Millisecond)
+			return 2 * n, nil
+		}, server.WithWorkers(1), server.WithQueue("rpc_queue", "double"))
+		for range 50 {
+			r.send(r.request("2000"))
+			synctest.Wait()
+			plain := r.plain("1")
+			r.send(plain)
+			time.Sleep(3 * time.Second)
+			r.replies()
+			r.mu.Lock()
+			for _, said := range r.running {
+				if said.CorrelationID == plain.CorrelationID {
+					t.Errorf("got %+v", said)
+				}
+			}
+			r.mu.Unlock()
+		}
+	})
+}
+
 // A quorum queue counts what is given back as deliveries that failed. To be given back often is no reason to be parked.
 func TestPauseOverAndOver(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

@@ -231,3 +231,22 @@ func TestAnsweredWithoutItsQueue(t *testing.T) {
 		})
 	}
 }
+
+// A reply to a direct reply-to waits for the end of an alarm like all others, whether its address is new or not.
+func TestDirectReplyInAlarm(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var runs counter
+		r.start(r.conn, slow(time.Second, &runs), server.WithQueue("rpc_queue", "double"))
+		for range 2 {
+			r.send(r.plain("1", func(m *conn.Message) { m.ReplyTo = "amq.rabbitmq.reply-to.x" }))
+			synctest.Wait()
+			r.broker.Block()
+			time.Sleep(3 * time.Second)
+			r.broker.Unblock()
+			synctest.Wait()
+		}
+		if strings.Contains(r.log.String(), "reply dropped") {
+			t.Errorf("said: %s", r.log)
+		}
+	})
+}

@@ -68,7 +68,7 @@ func (s *Server) Run(ctx context.Context) error {
 	jobs := new(intake)
 	var workers sync.WaitGroup
 	for range s.opts.workers {
-		workers.Go(func() { s.work(handling, jobs) })
+		workers.Go(func() { s.work(handling, jobs, &workers) })
 	}
 	shown, hide := context.WithCancel(handling) // while it drains, too
 	var discovery sync.WaitGroup
@@ -83,12 +83,19 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.drain(&workers, stop))
 }
 
-// work answers requests until the last.
-func (s *Server) work(ctx context.Context, jobs *intake) {
+// work answers requests until the last. Another worker takes its place if a handler ends the goroutine.
+func (s *Server) work(ctx context.Context, jobs *intake, workers *sync.WaitGroup) {
+	done := false
+	defer func() {
+		if !done {
+			workers.Go(func() { s.work(ctx, jobs, workers) })
+		}
+	}()
 	w := make(worker, 1)
 	for j := jobs.take(w); j != nil; j = jobs.take(w) {
 		s.answer(ctx, j)
 	}
+	done = true
 }
 
 // giveBack has the broker deliver requests to others. Those of a session that is over it has already.
@@ -119,12 +126,12 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 		workers.Wait()
 		last.unconfirmed.drain()
 		s.resending.Wait()
+		last.close()
 	}()
 	limit := time.NewTimer(s.opts.drain)
 	defer limit.Stop()
 	select {
 	case <-ended:
-		last.close()
 		return nil
 	case <-limit.C:
 	}
@@ -167,6 +174,7 @@ func (s *Server) serve(ctx context.Context, jobs *intake) error {
 			return session.Err()
 		case session.Err() != nil: // whatever the reason, the next one may be better
 			giveBack(jobs.empty())
+			s.largest.learn(session.Err())
 			s.unreadable(ctx, session.Err())
 		case errors.Is(err, conn.ErrPrecondition):
 			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)

@@ -65,6 +65,27 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A server whose handlers outlast its drain gives back its channels when they have ended, in a session that lives on.
+func TestDrainGivesBackChannels(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		c := &hooked{Connector: r.conn}
+		var runs counter
+		p := r.start(c, slow(10*time.Second, &runs), server.WithDrain(time.Second), server.WithoutDiscovery())
+		r.send(r.request("1"))
+		synctest.Wait()
+		if err := p.stop(); err == nil {
+			t.Error("run: no error, with a handler that runs")
+		}
+		time.Sleep(10 * time.Second)
+		r.reply()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.publishers != 0 {
+			t.Errorf("%d publishers are left", c.publishers)
+		}
+	})
+}
+
 func TestDrainIdle(t *testing.T) {
 	for range 20 { // the limit of nothing is over at once, too
 		inBubble(t, func(t *testing.T, r *rig) {

@@ -58,7 +58,8 @@ type Server struct {
 	gate     *gate
 	last     chan struct{} // closed when nothing more is to be started
 	limit    *limit        // may be nil
-	struck   int           // sessions in a row that met what cannot be read; Run's own
+	largest  largest
+	struck   int // sessions in a row that met what cannot be read; Run's own
 
 	answering atomic.Int64   // requests that workers are at
 	resending sync.WaitGroup // of answers of sessions that are over
@@ -127,6 +128,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 		last:     make(chan struct{}),
 		state:    State{Since: time.Now()},
 	}
+	s.largest.own = o.limits.Reply
 	s.watches.New = s.newWatch
 	s.strays = newStrays(s)
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
@@ -146,7 +148,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-// Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, or
+// Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, no handler, or
 // a server that runs already.
 func (s *Server) Handle(method string, h rpc.Handler) {
 	if s.started.Load() {
@@ -157,6 +159,9 @@ func (s *Server) Handle(method string, h rpc.Handler) {
 	}
 	if strings.HasPrefix(method, "rpc.") {
 		panic("server: method names that begin with rpc. are reserved")
+	}
+	if h == nil {
+		panic("server: method " + method + " has no handler")
 	}
 	if s.methods[method] != nil {
 		panic("server: method " + method + " is registered already")
@@ -169,6 +174,9 @@ func (s *Server) Handle(method string, h rpc.Handler) {
 func Handle[Req, Res any](s *Server, m rpc.Method[Req, Res], fn func(ctx context.Context, req Req) (Res, error)) {
 	if m.Service != s.service {
 		panic(fmt.Sprintf("server: method %s belongs to service %s, not %s", m.Name, m.Service, s.service))
+	}
+	if fn == nil {
+		panic("server: method " + m.Name + " has no handler")
 	}
 	s.Handle(m.Name, func(ctx context.Context, r *rpc.Request) (*rpc.Reply, error) {
 		req, err := rpc.Unmarshal[Req](r.ContentType, r.Body)

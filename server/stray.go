@@ -171,8 +171,8 @@ func (w *way) open(ctx context.Context, queue string) (o outlet, ok bool) {
 	if time.Since(w.down) < unknownFor || !w.knows(queue) {
 		return o, false
 	}
-	var err error
-	if o.session, o.publisher, err = w.lane.open(ctx); err != nil {
+	o, err := w.lane.open(ctx)
+	if err != nil {
 		w.down = time.Now()
 	}
 	return o, err == nil

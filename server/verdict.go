@@ -30,9 +30,7 @@ func (s *Server) verdict(next rpc.Handler) rpc.Handler {
 func (s *Server) safely(ctx context.Context, r *rpc.Request, h rpc.Handler, who string) (reply *rpc.Reply, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.stats.panics.Add(1)
-			s.opts.log.ErrorContext(ctx, who+" panicked", "service", s.service, "method", r.Method, "call", r.ID,
-				"panic", p, "stack", string(debug.Stack()))
+			s.panicked(ctx, who, r, p)
 			reply, err = nil, rpc.Errorf(rpc.Internal, "%s panicked", who)
 		}
 	}()
@@ -41,6 +39,13 @@ func (s *Server) safely(ctx context.Context, r *rpc.Request, h rpc.Handler, who 
 		err = rpc.Errorf(rpc.Internal, "%s returned neither reply nor error", who)
 	}
 	return reply, err
+}
+
+// panicked says what a panic was. It is called while that is recovered from.
+func (s *Server) panicked(ctx context.Context, who string, r *rpc.Request, p any) {
+	s.stats.panics.Add(1)
+	s.opts.log.ErrorContext(ctx, who+" panicked", "service", s.service, "method", r.Method, "call", r.ID,
+		"panic", p, "stack", string(debug.Stack()))
 }
 
 // crossing returns what the caller may know of a handler's error.

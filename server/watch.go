@@ -70,8 +70,11 @@ func (w *watch) look() {
 	}
 	told := w.told
 	w.mu.Unlock()
-	if overdue {
+	switch {
+	case overdue:
 		w.tell(j, told)
+		return
+	case !j.call.Waits: // the timer was that of the request before, which ended at this moment
 		return
 	}
 	m := wire.EncodeRunning(&j.call, w.server.opts.name)

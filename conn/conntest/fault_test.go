@@ -194,6 +194,26 @@ func TestLose(t *testing.T) {
 	})
 }
 
+// Once Publish has returned the message is its caller's again: what is late arrives as it was.
+func TestLateIsACopy(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *conntest.Broker) {
+		a, other := b.Connector("a"), b.Connector("other")
+		declare(t, other, conn.Queue{Name: "q"})
+		var got []string
+		consume(t, session(t, other), "q", 9, func(d *conn.Delivery) { got = append(got, fmt.Sprint(string(d.Body), d.Headers["h"])) })
+		p := publisher(t, session(t, a))
+		a.Fail(conntest.LatePublish(1, time.Second))
+		m := &conn.Message{Key: "q", Body: []byte("a"), Headers: map[string]any{"h": "b"}}
+		p.Publish(m, nil)
+		m.Body[0], m.Headers["h"] = 'x', "x"
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if fmt.Sprint(got) != "[ab]" {
+			t.Errorf("got %v, want [ab]", got)
+		}
+	})
+}
+
 // What is late comes at its time, in order, and not at all if its session ends before.
 func TestLateFaults(t *testing.T) {
 	const d = time.Second

@@ -85,7 +85,8 @@ func (p *publisher) publish(m *conn.Message, confirmed func(ok bool)) (slow time
 		channel = 1
 	}
 	p.last[channel] = m
-	sent := *m
+	sent := onWire(m)
+	sent.Mandatory = m.Mandatory
 	arrive := func() {
 		if faults.has(refuse) {
 			p.tell(verdict{}, confirmed, late)
@@ -177,7 +178,8 @@ type verdict struct {
 // the session its life.
 func (p *publisher) deliver(published *conn.Message) (v verdict, err error) {
 	b := p.s.b
-	m := message{Message: onWire(published)}
+	m := message{Message: *published}
+	m.Mandatory = false // a part of publishing, not of the message
 	m.keys = append([]string{m.Key}, carbonCopies(&m.Message)...)
 	queues, exists := b.route(m.Exchange, m.keys)
 	if !exists {

@@ -27,6 +27,8 @@ const (
 
 	minRetention, maxRetention = time.Minute, 365 * 24 * time.Hour
 	minLease                   = time.Second
+
+	maxConnections = 262143 // of PostgreSQL
 )
 
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,30}$`)
@@ -49,8 +51,8 @@ func newOptions(opts []Option) (*options, error) {
 		return nil, fmt.Errorf("postgres: retention must be %v to %v, got %v", minRetention, maxRetention, o.retention)
 	case o.lease != 0 && (o.lease < minLease || o.lease > o.retention/4):
 		return nil, fmt.Errorf("postgres: lease must be %v to a quarter of the retention, %v, got %v", minLease, o.retention/4, o.lease)
-	case o.connections < 1:
-		return nil, fmt.Errorf("postgres: connections must be at least 1, got %d", o.connections)
+	case o.connections < 1 || o.connections > maxConnections:
+		return nil, fmt.Errorf("postgres: connections must be 1 to %d, got %d", maxConnections, o.connections)
 	case o.log == nil:
 		return nil, fmt.Errorf("postgres: the logger is nil")
 	case o.isolation != pgx.ReadCommitted && !o.transactions:
@@ -67,7 +69,7 @@ func WithTransactions() Option { return func(o *options) { o.transactions = true
 // another runs again, up to 10 times.
 func WithSerializable() Option { return func(o *options) { o.isolation = pgx.Serializable } }
 
-// WithConnections bounds the connections that the store has open at a time: at least 1, default 20. With
+// WithConnections bounds the connections that the store has open at a time: 1 to 262143, default 20. With
 // transactions each call has one for as long as it runs: then it should be no less than the workers of the
 // server.
 func WithConnections(n int) Option { return func(o *options) { o.connections = n } }

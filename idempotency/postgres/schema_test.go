@@ -138,6 +138,7 @@ func TestOptions(t *testing.T) {
 		"lease":        postgres.WithLease(1),
 		"long lease":   postgres.WithLease(1 << 62),
 		"connections":  postgres.WithConnections(0),
+		"too many":     postgres.WithConnections(1<<32 + 1),
 		"logger":       postgres.WithLogger(nil),
 		"serializable": postgres.WithSerializable(),
 	} {

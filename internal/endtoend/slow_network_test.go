@@ -1,14 +1,17 @@
 package endtoend
 
 import (
+	"context"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
+	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
+	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // A network that is slow, or stands still for a while, costs no connection, and no request is sent twice.
@@ -73,6 +76,52 @@ func TestSlowNetwork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// On a network that takes nothing calls end by their deadlines, and when they are cancelled, whatever they have to send and whatever others
+// in the same process do.
+func TestNeighbours(t *testing.T) {
+	t.Parallel()
+	url := testbroker.URL(t)
+	m, p := open(t, url), proxy(t, url)
+	shared := open(t, p.URL())
+	size := rpc.Method[[]byte, int]{Service: service(t, m).Service, Name: "size"}
+	serve(t, m, size, func(_ context.Context, b []byte) (int, error) { return len(b), nil })
+	noisy, quiet := newClient(t, shared), newClient(t, shared)
+	for _, c := range []*client.Client{noisy, quiet} {
+		_, err := client.Call(t.Context(), c, size, nil)
+		must(t, err)
+	}
+	stall := p.Inject(chaos.Stall{})
+	defer stall.Heal()
+	canceled, cancel := context.WithCancel(t.Context())
+	defer time.AfterFunc(time.Second, cancel).Stop()
+	var all sync.WaitGroup
+	start := time.Now()
+	for range 4 {
+		for name, call := range map[string]func() error{
+			"large": func() error {
+				_, err := client.Call(t.Context(), noisy, size, make([]byte, 3<<19), client.WithTimeout(time.Second))
+				return err
+			},
+			"small": func() error {
+				_, err := client.Call(t.Context(), quiet, size, nil, client.WithTimeout(time.Second))
+				return err
+			},
+			"cancelled": func() error {
+				_, err := client.Call(canceled, quiet, size, nil)
+				return err
+			},
+		} {
+			all.Go(func() {
+				err := call()
+				if took := time.Since(start); err == nil || took > 2*time.Second {
+					t.Errorf("%s: got %v after %v, want an error after a second", name, err, took)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 // slowFor is how long a slow network is used.

@@ -5,7 +5,11 @@ package wire
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
+
+	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
 // Version is the current protocol version.
@@ -47,6 +51,29 @@ func Exchange(service string) string { return prefix + service }
 // exchange for them.
 func Denies(service, text string) bool {
 	return strings.Contains(text, "exchange '"+Exchange(service)+"'")
+}
+
+var tooLarge = regexp.MustCompile(`message size \d+ is larger than configured max size (\d+)`)
+
+// LargestMessage returns how many bytes the body of a message may have, as far as the text of an error of the broker tells.
+func LargestMessage(text string) (most int, ok bool) {
+	m := tooLarge.FindStringSubmatch(text)
+	if m == nil {
+		return 0, false
+	}
+	most, err := strconv.Atoi(m[1])
+	return most, err == nil
+}
+
+// RefusedFor returns why the broker takes no request like r, by the text of its error to one, or OK if it is not for that.
+func RefusedFor(r *rpc.Request, text string) rpc.Code {
+	if most, ok := LargestMessage(text); ok && len(r.Body) > most {
+		return rpc.InvalidArgument
+	}
+	if r.User != "" && strings.Contains(text, "user_id property set to '"+r.User+"' but") {
+		return rpc.PermissionDenied
+	}
+	return rpc.OK
 }
 
 const maxName = 100 // with prefix and suffix well inside the 255 bytes of an AMQP short string

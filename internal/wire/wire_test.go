@@ -138,6 +138,31 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
+func TestRefusedFor(t *testing.T) { // the texts are RabbitMQ's
+	const large = "PRECONDITION_FAILED - message size 20 is larger than configured max size 10 (406)"
+	const user = "PRECONDITION_FAILED - user_id property set to 'mallory' but authenticated user was 'web' (406)"
+	for _, c := range []struct {
+		size       int
+		user, text string
+		want       rpc.Code
+	}{
+		{20, "", large, rpc.InvalidArgument},
+		{11, "web", large, rpc.InvalidArgument},
+		{10, "", large, rpc.OK},
+		{1, "mallory", user, rpc.PermissionDenied},
+		{1, "mallor", user, rpc.OK},
+		{1, "web", user, rpc.OK},
+		{1, "", user, rpc.OK},
+		{20, "mallory", "PRECONDITION_FAILED - invalid expiration 'x' (406)", rpc.OK},
+		{20, "", "message size 20 is larger than configured max size 99999999999999999999", rpc.OK},
+	} {
+		r := &rpc.Request{User: c.user, Body: make([]byte, c.size)}
+		if got := wire.RefusedFor(r, c.text); got != c.want {
+			t.Errorf("%d bytes of %q by %q: got %v, want %v", c.size, c.user, c.text, got, c.want)
+		}
+	}
+}
+
 func TestDenies(t *testing.T) { // the texts are RabbitMQ's
 	const refused = "ACCESS_REFUSED - access to exchange 'rabbitrpc.math' in vhost '/' refused for user 'web' (403)"
 	const missing = "NOT_FOUND - no exchange 'rabbitrpc.math' in vhost '/' (404)"

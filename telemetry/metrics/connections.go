@@ -14,7 +14,7 @@ var (
 	upDesc = prometheus.NewDesc("rabbitrpc_connection_up",
 		"1 while there is a session with the broker, else 0.", []string{"connection"}, nil)
 	blockedDesc = prometheus.NewDesc("rabbitrpc_connection_blocked",
-		"1 while the broker takes no messages, for an alarm, else 0.", []string{"connection"}, nil)
+		"1 while the broker takes no messages, for an alarm or since the network is too slow for what is sent, else 0.", []string{"connection"}, nil)
 )
 
 // Connections makes metrics of the sessions with the broker. It is a [prometheus.Collector].
