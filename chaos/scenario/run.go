@@ -100,12 +100,10 @@ func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
 		servers: make(map[string]*server), dice: rand.New(rand.NewPCG(l.config.Seed, 1)),
 	}
 	steps := s.Schedule(l.config.Seed, r.serverNames())
-	for _, step := range steps {
-		if err := step.Validate(); err != nil {
-			return nil, fmt.Errorf("run %s: %w", s.Name, err)
-		}
+	err := s.Validate(l.config.Servers)
+	if err == nil {
+		err = l.move(ctx, s)
 	}
-	err := l.move(ctx, s)
 	if err == nil {
 		r.dir, err = makeDir(l.config.Dir, s.Name)
 	}

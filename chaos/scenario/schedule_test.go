@@ -26,10 +26,8 @@ func TestStepsAreValid(t *testing.T) {
 		if !slices.Contains(groups, s.Group) || !strings.Contains(s.About, " ") {
 			t.Errorf("%s: group %q, about %q", s.Name, s.Group, s.About)
 		}
-		for _, step := range s.Steps {
-			if err := step.Validate(); err != nil {
-				t.Errorf("%s: %v", s.Name, err)
-			}
+		if err := s.Validate(MinServers); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
 		}
 		if s.length() == 0 && len(s.Steps) < 1 {
 			t.Errorf("%s does nothing", s.Name)
@@ -69,7 +67,8 @@ func TestValidate(t *testing.T) {
 	}{
 		{"unknown fault", Step{Target: "broker", Fault: "explode"}, "no such fault"},
 		{"unknown target", Step{Target: "moon", Fault: "kill"}, "no such fault"},
-		{"negative time", Step{At: -1, Target: "broker", Fault: "kill"}, "must not be negative"},
+		{"negative time", Step{At: -1, Target: "broker", Fault: "kill"}, "must be 0 to 24h"},
+		{"beyond all time", Step{At: Span(2_540_000 * time.Hour), For: Span(2_540_000 * time.Hour), Target: "broker", Fault: "kill"}, "must be 0 to 24h"},
 		{"line without a fault", Step{Target: "callers", Fault: lineFault}, "says nothing"},
 		{"line with a bad one", line(0, "callers", 0, chaos.Latency{Delay: -time.Second}), "delay"},
 	} {
@@ -78,6 +77,30 @@ func TestValidate(t *testing.T) {
 				t.Errorf("got %v, want %q in it", err, c.want)
 			}
 		})
+	}
+}
+
+// A step needs a target that takes part: carried out without one, it would end the process with all that it has to tidy up.
+func TestTargetsTakePart(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		scenario Scenario
+		want     string // in the error
+	}{
+		{"a server there is not", Scenario{Steps: []Step{at(0, "server-4", "kill", 0)}}, "the last is server-3"},
+		{"a server without a number", Scenario{Steps: []Step{at(0, "server-", "kill", 0)}}, "the last is server-3"},
+		{"the line of one", Scenario{Steps: []Step{line(0, "server-4", 0, chaos.Reset{})}}, "the last is server-3"},
+		{"a server of more", Scenario{Servers: 4, Steps: []Step{at(0, "server-4", "kill", 0)}}, ""},
+		{"a server of fewer", Scenario{Servers: 1, Steps: []Step{at(0, "server-2", "kill", 0)}}, "the last is server-1"},
+		{"guests there are not", Scenario{Steps: []Step{at(0, "guests", "kill", 0)}}, "has no guests"},
+		{"guests", Scenario{Guests: 1, Steps: []Step{at(0, "guests", "kill", 0)}}, ""},
+		{"no line", Scenario{Steps: []Step{line(0, "moon", 0, chaos.Reset{})}}, "no such line"},
+		{"the line of guests", Scenario{Guests: 1, Steps: []Step{line(0, "guests", 0, chaos.Reset{})}}, "no such line"},
+		{"a step that is not valid", Scenario{Steps: []Step{at(-1, "broker", "kill", 0)}}, "must be 0 to 24h"},
+	} {
+		if err := c.scenario.Validate(MinServers); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q in it", c.name, err, c.want)
+		}
 	}
 }
 

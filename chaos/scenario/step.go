@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
@@ -58,13 +59,15 @@ func (s Step) name() string {
 	return s.Fault
 }
 
-// Validate tells what is wrong with a step.
+// Validate tells what is wrong with a step. Whether its target takes part in a run, [Scenario.Validate] tells.
 func (s Step) Validate() error {
 	switch {
-	case s.At < 0 || s.For < 0:
-		return fmt.Errorf("step %v: times must not be negative", s)
+	case s.At < 0 || s.For < 0 || time.Duration(max(s.At, s.For)) > MaxDuration:
+		return fmt.Errorf("step %v: times must be 0 to %v", s, MaxDuration)
 	case s.Fault == lineFault && s.Line.Fault == nil:
 		return fmt.Errorf("step %v: says nothing of what goes wrong on the line", s)
+	case s.Fault == lineFault && !slices.Contains(withLine, s.Target) && !strings.HasPrefix(s.Target, serverPrefix):
+		return fmt.Errorf("step %v: no such line, it is that of one of the servers, or one of %q", s, withLine)
 	case s.Fault == lineFault:
 		return s.Line.Validate()
 	case find(s) == nil:
@@ -72,6 +75,12 @@ func (s Step) Validate() error {
 	}
 	return nil
 }
+
+// MaxDuration is how long faults may last, and how late they may begin.
+const MaxDuration = 24 * time.Hour
+
+// withLine are the targets with a line, besides each server.
+var withLine = []string{callersName, "servers", "store"}
 
 // sortSteps puts a schedule in the order of time.
 func sortSteps(steps []Step) {

@@ -110,14 +110,9 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 		return nil, fmt.Errorf("--report is for one scenario, not for %d: see --dir", len(found))
 	case f.schedule != "" && len(found) > 1:
 		return nil, fmt.Errorf("--schedule is for one scenario, not for %d", len(found))
-	case f.callers < 1 || f.callers > 1000:
-		return nil, fmt.Errorf("--callers must be 1 to 1000, got %d", f.callers)
-	case f.servers < scenario.MinServers || f.servers > 20:
-		return nil, fmt.Errorf("--servers must be %d to 20, got %d", scenario.MinServers, f.servers)
-	case f.duration < 0 || f.duration > 24*time.Hour:
-		return nil, fmt.Errorf("--duration must be up to 24h, got %v", f.duration)
-	case !slices.Contains(bank.Stores, f.store):
-		return nil, fmt.Errorf("--store must be %s, got %q", strings.Join(bank.Stores, ", "), f.store)
+	}
+	if err := f.validate(); err != nil {
+		return nil, err
 	}
 	if f.schedule != "" {
 		steps, err := readSchedule(f.schedule)
@@ -125,6 +120,9 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 			return nil, err
 		}
 		found[0] = scheduled(found[0], steps)
+		if err := found[0].Validate(f.servers); err != nil {
+			return nil, fmt.Errorf("schedule %s: %w", f.schedule, err)
+		}
 	}
 	for i := range found {
 		if f.duration > 0 && found[i].Steps == nil {
@@ -132,6 +130,21 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 		}
 	}
 	return found, nil
+}
+
+// validate tells what is wrong with the flags that each run has.
+func (f *chaosFlags) validate() error {
+	switch {
+	case f.callers < 1 || f.callers > 1000:
+		return fmt.Errorf("--callers must be 1 to 1000, got %d", f.callers)
+	case f.servers < scenario.MinServers || f.servers > 20:
+		return fmt.Errorf("--servers must be %d to 20, got %d", scenario.MinServers, f.servers)
+	case f.duration < 0 || f.duration > scenario.MaxDuration:
+		return fmt.Errorf("--duration must be up to %v, got %v", scenario.MaxDuration, f.duration)
+	case !slices.Contains(bank.Stores, f.store):
+		return fmt.Errorf("--store must be %s, got %q", strings.Join(bank.Stores, ", "), f.store)
+	}
+	return nil
 }
 
 // config makes what the scenarios have in common, and the folder for their runs.
