@@ -1,6 +1,10 @@
 package check
 
-import "github.com/rabbitrpc/rabbitrpc/chaos/history"
+import (
+	"encoding/json"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos/history"
+)
 
 // checkEffects is I2: what a caller was told has happened, has.
 func checkEffects(x *index, r *ruling) {
@@ -18,15 +22,43 @@ func checkEffects(x *index, r *ruling) {
 	r.saw(n, "ok transfer")
 }
 
-// checkCalledFor is I3: nothing is in the ledger that nobody asked for. Whoever was killed, or told no, has asked.
+// checkCalledFor is I3: nothing is in the ledger that nobody asked for, or for another call. Whoever was killed, or told no, has
+// asked.
 func checkCalledFor(x *index, r *ruling) {
+	asked := make(map[string]*history.Call, len(x.effects))
+	for i := range x.Calls {
+		if c := &x.Calls[i]; c.Tag != "" && x.effects[c.Tag] > 0 {
+			asked[c.Tag] = c
+		}
+	}
 	for i := range x.Entries {
 		e := &x.Entries[i]
-		if _, called := x.rejected[e.Tag]; !called {
+		c := asked[e.Tag]
+		switch {
+		case c == nil:
 			r.breaks("entry %d of the ledger, of call %s and tag %q: nobody has made such a call", e.Seq, e.Call, e.Tag)
+		case e.Call != "" && e.Call != c.ID:
+			r.breaks("entry %d of the ledger is of call %s, but tag %q is that of call %s", e.Seq, e.Call, e.Tag, c.ID)
+		case len(c.Input) > 0:
+			compareMove(e, c, r)
 		}
 	}
 	r.saw(len(x.Entries), "entry")
+}
+
+// compareMove compares an entry with what its call asked for: that of a register moves nothing.
+func compareMove(e *history.Entry, c *history.Call, r *ruling) {
+	var want struct {
+		From, To int
+		Amount   int64
+	}
+	switch err := json.Unmarshal(c.Input, &want); {
+	case err != nil:
+		r.breaks("%s: its input cannot be read: %s", who(c), short(c.Input))
+	case e.From != want.From || e.To != want.To || e.Amount != want.Amount:
+		r.breaks("entry %d of the ledger, of call %s and tag %q, moves %d from %d to %d, but the call is to move %d from %d to %d",
+			e.Seq, e.Call, e.Tag, e.Amount, e.From, e.To, want.Amount, want.From, want.To)
+	}
 }
 
 // checkRejected is I4: "executed no" is true in the end, unless the caller has asked again, and got another answer.

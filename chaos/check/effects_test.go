@@ -57,8 +57,13 @@ func TestCalledFor(t *testing.T) {
 		{"good", func(*history.History) {}, check.Holds, "3 entries"},
 		{"nobody called", more(history.Entry{Seq: 4, Call: "?", Tag: "t9"}), check.Broken, `entry 4 of the ledger, of call ? and tag "t9"`},
 		{"no tag", more(history.Entry{Seq: 4}), check.Broken, `tag ""`},
-		{"its caller was killed", more(history.Entry{Seq: 4, Tag: "t4"}), check.Holds, "4 entries"},
-		{"a rejected call", more(history.Entry{Seq: 4, Tag: "t2"}), check.Holds, "4 entries"}, // is I4
+		{"its caller was killed", more(history.Entry{Seq: 4, Call: "4", Tag: "t4", From: 0, To: 2, Amount: 7}), check.Holds, "4 entries"},
+		{"a rejected call", more(history.Entry{Seq: 4, Call: "2", Tag: "t2", From: 0, To: 2, Amount: 7}), check.Holds, "4 entries"}, // is I4
+		{"another amount", func(h *history.History) { h.Entries[0].Amount = 11 }, check.Broken, `entry 1 of the ledger, of call 1 and tag "t1", moves 11 from 0 to 1, but the call is to move 10 from 0 to 1`},
+		{"other accounts", func(h *history.History) { h.Entries[0].From, h.Entries[0].To = 1, 0 }, check.Broken, "moves 10 from 1 to 0"},
+		{"another call's", func(h *history.History) { h.Entries[0].Call = "3" }, check.Broken, `entry 1 of the ledger is of call 3, but tag "t1" is that of call 1`},
+		{"money for a get", more(history.Entry{Seq: 4, Call: "7", Tag: "7", From: 0, To: 1, Amount: 1}), check.Broken, "moves 1 from 0 to 1"},
+		{"a write of a register", more(history.Entry{Seq: 4, Call: "6", Tag: "6"}), check.Holds, "4 entries"},
 		{"no ledger", func(h *history.History) { h.Entries = nil }, check.NotChecked, "no entries"},
 	})
 }
