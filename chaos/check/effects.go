@@ -61,20 +61,26 @@ func compareMove(e *history.Entry, c *history.Call, r *ruling) {
 	}
 }
 
-// checkRejected is I4: "executed no" is true in the end, unless the caller has asked again, and got another answer.
+// checkRejected is I4: "executed no" is true in the end, unless the caller has asked again, and got another answer. So is the
+// refusal of a handler, for good where it is remembered.
 func checkRejected(x *index, r *ruling) {
-	n := 0
+	rejected, refusals := 0, 0
 	for i := range x.Calls {
 		c := &x.Calls[i]
-		if c.Outcome != history.Rejected || !x.rejected[c.Tag] {
+		switch {
+		case c.Outcome == history.Rejected && x.rejected[c.Tag]:
+			rejected++
+		case refusedBy(c) && x.strict():
+			refusals++
+		default:
 			continue
 		}
-		n++
 		if x.effects[c.Tag] > 0 {
-			r.breaks("%s of tag %q was rejected at %s (%s), but is in the ledger", who(c), c.Tag, at(c.Returned), c.Code)
+			r.breaks("%s of tag %q was %s at %s (%s), but is in the ledger", who(c), c.Tag, c.Outcome, at(c.Returned), c.Code)
 		}
 	}
-	r.saw(n, "rejected call")
+	r.saw(rejected, "rejected call")
+	r.saw(refusals, "refusal")
 }
 
 // checkTwice is I5.

@@ -70,6 +70,7 @@ func TestCalledFor(t *testing.T) {
 
 func TestRejected(t *testing.T) {
 	effect := func(h *history.History) { h.Entries = append(h.Entries, history.Entry{Seq: 4, Tag: "t2"}) }
+	refusal := func(h *history.History) { h.Entries = append(h.Entries, history.Entry{Seq: 4, Tag: "late0s"}) }
 	again := func(o history.Outcome) func(h *history.History) {
 		return func(h *history.History) {
 			effect(h)
@@ -91,6 +92,15 @@ func TestRejected(t *testing.T) {
 			h.Calls[1], h.Calls[last] = h.Calls[last], h.Calls[1]
 		}, check.Holds, "1 rejected call"},
 		{"a misuse had an effect", func(h *history.History) { h.Entries[0].Tag = "m1" }, check.Broken, `"m1"`},
+		{"a handler's refusal had one", refusal, check.Broken, `tag "late0s" was failed at 20.600 s (failed_precondition), but is in the ledger`},
+		{"and was ambiguous when asked again", func(h *history.History) {
+			refusal(h)
+			c := *find(h, "late0s", history.Usual)
+			c.Kind, c.Outcome, c.Code = history.Again, history.Ambiguous, ""
+			h.Calls = append(h.Calls, c)
+		}, check.Broken, "1 broken"},
+		{"a refusal, at least once", func(h *history.History) { h.Run.Promise = history.AtLeastOnce; refusal(h) }, check.Holds, "no refusals"},
+		{"a failure that is none", func(h *history.History) { refusal(h); find(h, "late0s", history.Usual).Code = "internal" }, check.Holds, "3 refusals"},
 		{"none rejected", func(h *history.History) { h.Calls = h.Calls[:1] }, check.NotChecked, ""},
 	})
 }

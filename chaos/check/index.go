@@ -44,6 +44,10 @@ func newIndex(h *history.History) *index {
 // strict reports whether the memory promises that a call which has run is known, whatever happens to its servers.
 func (x *index) strict() bool { return x.Run.Promise == history.ExactlyOnce }
 
+// refusedBy reports whether a handler has said no to a call, which is an answer like any other: where a memory is kept, it is
+// the same for all who ask.
+func refusedBy(c *history.Call) bool { return c.Outcome == history.Failed && c.Code == refused }
+
 // An identity is what servers know a call by, and its payload: a server answers the same to all calls that share it.
 type identity struct{ client, id, tag string }
 

@@ -25,11 +25,21 @@ func TestReplies(t *testing.T) {
 
 func TestSame(t *testing.T) {
 	other := answer("1", history.Again, `{"tag":"t1","entry":"z"}`)
+	refuse := func(k history.Kind) func(*history.History) {
+		return func(h *history.History) {
+			c := find(h, "1", k)
+			c.Outcome, c.Code, c.Output = history.Failed, "failed_precondition", nil
+		}
+	}
 	judge(t, "I7", []change{
 		{"good", func(*history.History) {}, check.Holds, "1 reply"},
 		{"another execution's", other, check.Broken, `{\"tag\":\"t1\",\"entry\":\"z\"}`},
 		{"the same, in other bytes", answer("1", history.Again, `{"entry":"a","tag":"t1"}`), check.Broken, "1 broken"},
 		{"another's, at least once", func(h *history.History) { h.Run.Promise = history.AtLeastOnce; other(h) }, check.Holds, "1 another one, which is allowed"},
+		{"refused the second time", refuse(history.Again), check.Broken, `got failed_precondition at 2.700 s, but "{\"tag\":\"t1\",\"entry\":\"a\"}" was the answer`},
+		{"refused the first time", refuse(history.Usual), check.Broken, "failed_precondition was the answer"},
+		{"refused, at least once", func(h *history.History) { h.Run.Promise = history.AtLeastOnce; refuse(history.Again)(h) }, check.Holds, "1 another one, which is allowed"},
+		{"refused both times", func(h *history.History) { refuse(history.Usual)(h); refuse(history.Again)(h) }, check.Holds, "1 reply"},
 		{"the second failed", func(h *history.History) { other(h); find(h, "1", history.Again).Outcome = history.Ambiguous }, check.NotChecked, "no replies"},
 		{"of another client", func(h *history.History) { other(h); find(h, "1", history.Again).Client = "shop" }, check.NotChecked, ""},
 	})
