@@ -8,6 +8,9 @@ import (
 
 // checkEffects is I2: what a caller was told has happened, has.
 func checkEffects(x *index, r *ruling) {
+	if x.unread(r) {
+		return
+	}
 	n := 0
 	for i := range x.Calls {
 		c := &x.Calls[i]
@@ -20,11 +23,17 @@ func checkEffects(x *index, r *ruling) {
 		}
 	}
 	r.saw(n, "ok transfer")
+	if n == 0 && x.transfers > 0 {
+		r.doubts("none of %s was ok: there is no effect to look for", count(x.transfers, "transfer"))
+	}
 }
 
 // checkCalledFor is I3: nothing is in the ledger that nobody asked for, or for another call. Whoever was killed, or told no, has
 // asked.
 func checkCalledFor(x *index, r *ruling) {
+	if x.unread(r) {
+		return
+	}
 	asked := make(map[string]*history.Call, len(x.effects))
 	for i := range x.Calls {
 		if c := &x.Calls[i]; c.Tag != "" && x.effects[c.Tag] > 0 {
@@ -64,6 +73,9 @@ func compareMove(e *history.Entry, c *history.Call, r *ruling) {
 // checkRejected is I4: "executed no" is true in the end, unless the caller has asked again, and got another answer. So is the
 // refusal of a handler, for good where it is remembered.
 func checkRejected(x *index, r *ruling) {
+	if x.unread(r) {
+		return
+	}
 	rejected, refusals := 0, 0
 	for i := range x.Calls {
 		c := &x.Calls[i]
@@ -85,6 +97,9 @@ func checkRejected(x *index, r *ruling) {
 
 // checkTwice is I5.
 func checkTwice(x *index, r *ruling) {
+	if x.unread(r) {
+		return
+	}
 	first := make(map[string]int64, len(x.effects))
 	for i := range x.Entries {
 		e := &x.Entries[i]

@@ -38,6 +38,9 @@ func TestMoney(t *testing.T) {
 	})
 }
 
+// unread is what a run leaves that was killed before it had read the ledger.
+func unread(h *history.History) { h.Entries, h.Balances = nil, nil }
+
 func TestEffects(t *testing.T) {
 	judge(t, "I2", []change{
 		{"good", func(*history.History) {}, check.Holds, "3 ok transfers"},
@@ -46,6 +49,8 @@ func TestEffects(t *testing.T) {
 		{"a rejected call was ok", func(h *history.History) { find(h, "2", history.Usual).Outcome = history.OK }, check.Broken, `"t2"`},
 		{"an effect of an ambiguous call is not there", func(h *history.History) { h.Entries = append(h.Entries[:1], h.Entries[2]) }, check.Holds, ""},
 		{"no transfers", func(h *history.History) { h.Calls = h.Calls[8:12] }, check.NotChecked, "no ok transfers"},
+		{"none was ok", func(h *history.History) { h.Calls = h.Calls[1:4] }, check.Inconclusive, "none of 3 transfers was ok"},
+		{"the run was cut short", unread, check.Inconclusive, "not read to its end"},
 	})
 }
 
@@ -65,6 +70,7 @@ func TestCalledFor(t *testing.T) {
 		{"money for a get", more(history.Entry{Seq: 4, Call: "7", Tag: "7", From: 0, To: 1, Amount: 1}), check.Broken, "moves 1 from 0 to 1"},
 		{"a write of a register", more(history.Entry{Seq: 4, Call: "6", Tag: "6"}), check.Holds, "4 entries"},
 		{"no ledger", func(h *history.History) { h.Entries = nil }, check.NotChecked, "no entries"},
+		{"the run was cut short", unread, check.Inconclusive, "not read to its end"},
 	})
 }
 
@@ -102,6 +108,7 @@ func TestRejected(t *testing.T) {
 		{"a refusal, at least once", func(h *history.History) { h.Run.Promise = history.AtLeastOnce; refusal(h) }, check.Holds, "no refusals"},
 		{"a failure that is none", func(h *history.History) { refusal(h); find(h, "late0s", history.Usual).Code = "internal" }, check.Holds, "3 refusals"},
 		{"none rejected", func(h *history.History) { h.Calls = h.Calls[:1] }, check.NotChecked, ""},
+		{"the run was cut short", unread, check.Inconclusive, "not read to its end"},
 	})
 }
 
@@ -118,5 +125,6 @@ func TestTwice(t *testing.T) {
 		{"three times", func(h *history.History) { twice(history.ExactlyOnce)(h); h.Entries = append(h.Entries, h.Entries[3]) }, check.Broken, "2 broken"},
 		{"twice, at least once", twice(history.AtLeastOnce), check.Holds, "1 duplicate, which is allowed"},
 		{"no ledger", func(h *history.History) { h.Entries = nil }, check.NotChecked, ""},
+		{"the run was cut short", unread, check.Inconclusive, "not read to its end"},
 	})
 }

@@ -18,11 +18,15 @@ const (
 // refused is the code with which a handler says no on its own account, before it does anything.
 const refused = "failed_precondition"
 
+// misused is the code of a call whose ID the same client has used for another payload.
+const misused = "invalid_argument"
+
 // An index is a history with what several checks look up.
 type index struct {
 	*history.History
-	effects  map[string]int  // tag -> entries in the ledger
-	rejected map[string]bool // tag that was called for -> all calls with it were rejected
+	transfers int             // that were called for
+	effects   map[string]int  // tag -> entries in the ledger
+	rejected  map[string]bool // tag that was called for -> all calls with it were rejected
 }
 
 func newIndex(h *history.History) *index {
@@ -32,6 +36,9 @@ func newIndex(h *history.History) *index {
 	}
 	for i := range h.Calls {
 		c := &h.Calls[i]
+		if c.Op == opTransfer {
+			x.transfers++
+		}
 		if c.Tag == "" {
 			continue
 		}
@@ -39,6 +46,16 @@ func newIndex(h *history.History) *index {
 		x.rejected[c.Tag] = c.Outcome == history.Rejected && (before || !known)
 	}
 	return x
+}
+
+// unread reports whether the ledger was not read to its end, after which come the balances: then it does not tell what is
+// missing in it.
+func (x *index) unread(r *ruling) bool {
+	if x.Balances != nil || x.transfers == 0 {
+		return false
+	}
+	r.doubts("the ledger was not read to its end")
+	return true
 }
 
 // strict reports whether the memory promises that a call which has run is known, whatever happens to its servers.

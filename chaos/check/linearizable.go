@@ -22,8 +22,9 @@ func checkRegisters(x *index, r *ruling) { checkRegistersWithin(registerTime, x,
 func checkRegistersWithin(limit time.Duration, x *index, r *ruling) {
 	keys, of := x.operations(r)
 	end := time.Now().Add(limit)
-	operations, checked, left := 0, 0, 0
+	operations, checked, left, answered := 0, 0, 0, false
 	for _, key := range keys {
+		answered = answered || slices.ContainsFunc(of[key], func(o *operation) bool { return o.state == done })
 		if !x.strict() && !x.once(of[key]) {
 			left++
 			continue
@@ -36,6 +37,9 @@ func checkRegistersWithin(limit time.Duration, x *index, r *ruling) {
 	}
 	r.saw(operations, "operation")
 	r.note("on %s", count(checked, "key"))
+	if len(keys) > 0 && !answered {
+		r.doubts("no put, get or cas was ever ok")
+	}
 	if left > 0 {
 		r.note("%s left out, since the ledger does not have each of their writes once", digits(left))
 	}

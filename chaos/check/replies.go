@@ -11,8 +11,14 @@ func checkReplies(x *index, r *ruling) {
 	r.saw(x.compareTags(r, func(*history.Call) bool { return true }), "reply")
 }
 
-// checkOthers is I17: a call that has the ID of another client's is answered for what it asked itself.
+// checkOthers is I17: a call that has the ID of another client's is answered for what it asked itself. It is not refused as if the
+// ID were its own either.
 func checkOthers(x *index, r *ruling) {
+	for i := range x.Calls {
+		if c := &x.Calls[i]; c.Kind == history.Other && c.Code == misused {
+			r.breaks("%s was refused at %s as the misuse of an ID that only another client has used: %s", who(c), at(c.Returned), short(c.Error))
+		}
+	}
 	n := x.compareTags(r, func(c *history.Call) bool { return c.Kind == history.Other })
 	r.saw(n, "reply")
 	if n > 0 {

@@ -81,6 +81,14 @@ func TestOthers(t *testing.T) {
 		{"good", func(*history.History) {}, check.Holds, "1 reply"},
 		{"the first one's reply", answer("1", history.Other, `{"tag":"t1","entry":"a"}`), check.Broken, `call 1 of shop by caller 1 at 3.100 s: transfer of tag "o1" got the reply to tag "t1"`},
 		{"an empty reply", answer("1", history.Other, `null`), check.Broken, `tag ""`},
+		{"refused as a misuse", func(h *history.History) {
+			c := find(h, "1", history.Other)
+			c.Outcome, c.Code, c.Error = history.Rejected, "invalid_argument", "call ID used before"
+		}, check.Broken, `transfer was refused at 3.300 s as the misuse of an ID that only another client has used: "call ID used before"`},
+		{"refused for another reason", func(h *history.History) {
+			c := find(h, "1", history.Other)
+			c.Outcome, c.Code = history.Rejected, "unavailable"
+		}, check.NotChecked, ""},
 		{"none", func(h *history.History) { find(h, "1", history.Other).Kind = history.Usual }, check.NotChecked, "no replies"},
 	})
 }

@@ -33,6 +33,7 @@ func good() *history.History {
 				When: "end", Count: map[string]int{"driver goroutines": 22, "driver files": 8, "consumers": 2, "connections": 3},
 				Messages: map[string]int{"rabbitrpc.bank": 2, "rabbitrpc.bank.parked": 0, "amq.gen-1": 7},
 			},
+			{When: history.InLogs},
 		},
 		Entries: []history.Entry{
 			{Seq: 1, Call: "1", Tag: "t1", From: 0, To: 1, Amount: 10},
