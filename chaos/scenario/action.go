@@ -16,7 +16,7 @@ import (
 type action struct {
 	target, fault string // the target server is any of the servers
 	about         string
-	do            func(ctx context.Context, r *run, target string) (heal func(context.Context) error, err error)
+	do            func(ctx context.Context, r *run, s Step) (heal func(context.Context) error, err error)
 }
 
 // actions are all that steps may do, but for faults on the line.
@@ -52,12 +52,12 @@ type process interface {
 // lives are the actions on a process.
 func lives(target string, of func(r *run, target string) process) []action {
 	return []action{
-		{target, "kill", "SIGKILL; started again afterwards", func(_ context.Context, r *run, t string) (func(context.Context) error, error) {
-			p := of(r, t)
+		{target, "kill", "SIGKILL; started again afterwards", func(_ context.Context, r *run, s Step) (func(context.Context) error, error) {
+			p := of(r, s.Target)
 			return p.Start, p.Kill()
 		}},
-		{target, "freeze", "SIGSTOP, and SIGCONT afterwards", func(_ context.Context, r *run, t string) (func(context.Context) error, error) {
-			p := of(r, t)
+		{target, "freeze", "SIGSTOP, and SIGCONT afterwards", func(_ context.Context, r *run, s Step) (func(context.Context) error, error) {
+			p := of(r, s.Target)
 			err := p.Pause()
 			if errors.Is(err, chaos.ErrDown) {
 				return nil, err // there is nobody to wake up
@@ -69,14 +69,14 @@ func lives(target string, of func(r *run, target string) process) []action {
 
 // both is an action that is undone by its opposite.
 func both(target, fault, about string, do, undo func(context.Context, *run) error) action {
-	return action{target, fault, about, func(ctx context.Context, r *run, _ string) (func(context.Context) error, error) {
+	return action{target, fault, about, func(ctx context.Context, r *run, _ Step) (func(context.Context) error, error) {
 		return func(ctx context.Context) error { return undo(ctx, r) }, do(ctx, r)
 	}}
 }
 
 // only is an action that nobody has to undo.
 func only(target, fault, about string, do func(context.Context, *run) error) action {
-	return action{target, fault, about, func(ctx context.Context, r *run, _ string) (func(context.Context) error, error) {
+	return action{target, fault, about, func(ctx context.Context, r *run, _ Step) (func(context.Context) error, error) {
 		return nil, do(ctx, r)
 	}}
 }
@@ -131,7 +131,7 @@ var errNoEffect = errors.New("it had no effect")
 
 // packets is an action that drops packets between the broker and its clients.
 func packets(fault, about string, filter func(r *run) (*chaos.Filter, error)) action {
-	return action{"broker", fault, about, func(_ context.Context, r *run, _ string) (func(context.Context) error, error) {
+	return action{"broker", fault, about, func(_ context.Context, r *run, _ Step) (func(context.Context) error, error) {
 		f, err := filter(r)
 		if err != nil {
 			return nil, err
@@ -158,20 +158,19 @@ var storeActions = append(lives("store", func(r *run, _ string) process { return
 )
 
 var serverActions = append(lives(anyServer, func(r *run, t string) process { return r.servers[t] }),
-	action{anyServer, "crash", "killed at a random point of a call; started again afterwards", crash},
+	action{anyServer, "crash", "killed at a point of a call; started again afterwards", crash},
 	action{anyServer, "drain", "SIGTERM: it answers what it has begun, and ends; started again afterwards", drain},
 )
 
 var guestActions = lives(guestsName, func(r *run, _ string) process { return r.guests })
 
-// crash starts a server anew with an order to die at a point of a call, and waits until it has.
-func crash(ctx context.Context, r *run, target string) (func(context.Context) error, error) {
-	s := r.servers[target]
-	point := crashPoints[r.chance(len(crashPoints))]
+// crash starts a server anew with an order to die at the step's point of a call, and waits until it has.
+func crash(ctx context.Context, r *run, step Step) (func(context.Context) error, error) {
+	s := r.servers[step.Target]
 	if err := s.Stop(ctx); err != nil {
 		return s.Start, err
 	}
-	if err := s.startBroken(ctx, fmt.Sprintf("%s=kill@%d", point, 1+r.chance(20))); err != nil {
+	if err := s.startBroken(ctx, step.Point.failpoint()); err != nil {
 		return s.Start, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, crashPatience)
@@ -181,20 +180,15 @@ func crash(ctx context.Context, r *run, target string) (func(context.Context) er
 		return s.Start, nil
 	case <-ctx.Done():
 		// It must not come to that after the faults.
-		return s.Start, errors.Join(fmt.Errorf("%s has not come to %q: is it built with this library?", target, point), s.Kill())
+		return s.Start, errors.Join(fmt.Errorf("%s has not come to %v: is it built with this library?", step.Target, step.Point), s.Kill())
 	}
-}
-
-// crashPoints are where a call can end with its server. See internal/failpoint.
-var crashPoints = []string{
-	"delivered", "validated", "claimed", "entered", "applied", "stored", "published", "confirmed", "acked",
 }
 
 const crashPatience = 10 * time.Second
 
 // drain ends a server as its supervisor would, and wants it to have ended well.
-func drain(ctx context.Context, r *run, target string) (func(context.Context) error, error) {
-	s := r.servers[target]
+func drain(ctx context.Context, r *run, step Step) (func(context.Context) error, error) {
+	s := r.servers[step.Target]
 	return s.Start, s.drain(ctx)
 }
 

@@ -92,7 +92,7 @@ func (r *run) step(ctx, over context.Context, s Step) error {
 
 // begin breaks what the step says. Heal returns how often that had an effect, -1 where nobody counts.
 func (r *run) begin(ctx context.Context, s Step) (heal func(context.Context) (int, error), err error) {
-	undo, err := find(s).do(ctx, r, s.Target)
+	undo, err := find(s).do(ctx, r, s)
 	if undo == nil {
 		undo = func(context.Context) error { return nil }
 	}

@@ -30,7 +30,7 @@ func TestStepIsRecorded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			before := actions
 			defer func() { actions = before }()
-			actions = append(slices.Clone(actions), action{"store", "test", "", func(context.Context, *run, string) (func(context.Context) error, error) {
+			actions = append(slices.Clone(actions), action{"store", "test", "", func(context.Context, *run, Step) (func(context.Context) error, error) {
 				return func(context.Context) error { return tt.healing }, tt.do
 			}})
 			w, err := history.Create(filepath.Join(t.TempDir(), "history.jsonl"), history.Run{})

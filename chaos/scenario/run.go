@@ -82,14 +82,6 @@ type run struct {
 
 	mu    sync.Mutex // guards what follows
 	phase string
-	dice  *rand.Rand // of what steps decide while they are carried out
-}
-
-// chance returns a number below n.
-func (r *run) chance(n int) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.dice.IntN(n)
 }
 
 // Run runs a scenario: warm up, faults, quiesce, drain, check. The error tells that the run could not go on; what is
@@ -97,7 +89,7 @@ func (r *run) chance(n int) int {
 func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
 	r := &run{
 		lab: l, scenario: s, service: bank.Service + "-" + s.Name,
-		servers: make(map[string]*server), dice: rand.New(rand.NewPCG(l.config.Seed, 1)),
+		servers: make(map[string]*server),
 	}
 	steps := s.Schedule(l.config.Seed, r.serverNames())
 	err := s.Validate(l.config.Servers)

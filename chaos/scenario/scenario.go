@@ -86,6 +86,7 @@ func (s *Scenario) Schedule(seed uint64, servers []string) []Step {
 		steps = random(seed, s.length(), servers)
 	}
 	sortSteps(steps)
+	drawPoints(steps, seed)
 	return steps
 }
 

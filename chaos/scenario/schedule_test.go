@@ -69,6 +69,10 @@ func TestValidate(t *testing.T) {
 		{"unknown target", Step{Target: "moon", Fault: "kill"}, "no such fault"},
 		{"negative time", Step{At: -1, Target: "broker", Fault: "kill"}, "must be 0 to 24h"},
 		{"beyond all time", Step{At: Span(2_540_000 * time.Hour), For: Span(2_540_000 * time.Hour), Target: "broker", Fault: "kill"}, "must be 0 to 24h"},
+		{"a point that is none", Step{Target: "server-1", Fault: "crash", Point: "applied=exit@1"}, "no point"},
+		{"a point of no call", Step{Target: "server-1", Fault: "crash", Point: "applied@0"}, "no point"},
+		{"a point and more", Step{Target: "server-1", Fault: "crash", Point: "applied@1;x=kill"}, "no point"},
+		{"a point of a kill", Step{Target: "server-1", Fault: "kill", Point: "applied@1"}, "only a crash"},
 		{"line without a fault", Step{Target: "callers", Fault: lineFault}, "says nothing"},
 		{"line with a bad one", line(0, "callers", 0, chaos.Latency{Delay: -time.Second}), "delay"},
 	} {
@@ -112,6 +116,34 @@ func TestRandomIsReplayable(t *testing.T) {
 	}
 	if reflect.DeepEqual(a, random(8, time.Minute, three)) {
 		t.Error("two seeds have made the same schedule")
+	}
+}
+
+// Where a server crashes is in the schedule: the same from one seed, and the same when a step before it is left out.
+func TestCrashPointsAreReplayable(t *testing.T) {
+	found, err := Find("server-crashes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := found[0]
+	first := s.Schedule(7, three)
+	for _, step := range first {
+		if step.Point == "" || step.Validate() != nil {
+			t.Fatalf("%v: %v", step, step.Validate())
+		}
+	}
+	if again := s.Schedule(7, three); !reflect.DeepEqual(again, first) {
+		t.Errorf("got %v, then %v", first, again)
+	}
+	if other := s.Schedule(8, three); reflect.DeepEqual(other, first) {
+		t.Error("two seeds have drawn the same points")
+	}
+	s.Steps = first[2:]
+	if left := s.Schedule(8, three); !reflect.DeepEqual(left, first[2:]) {
+		t.Errorf("got %v, want %v", left, first[2:])
+	}
+	if found[0].Steps[0].Point != "" {
+		t.Error("the catalogue was changed")
 	}
 }
 

@@ -18,6 +18,7 @@ type Step struct {
 	Fault  string `json:"fault"`  // what is done to it, such as kill; "line" for what goes wrong on its way to the broker
 
 	Line   chaos.AnyFault `json:"line,omitzero"`
+	Point  Point          `json:"point,omitzero"`  // of a crash; drawn from the seed if empty
 	Chance bool           `json:"chance,omitzero"` // chance has picked it, and may have picked somebody who was down
 }
 
@@ -36,8 +37,11 @@ func (s *Span) UnmarshalText(text []byte) error {
 
 // String says what the step does.
 func (s Step) String() string {
-	if s.Fault == lineFault {
+	switch {
+	case s.Fault == lineFault:
 		return fmt.Sprintf("line of %s: %v", s.Target, s.Line.Fault)
+	case s.Point != "":
+		return fmt.Sprintf("%s: %s at %s", s.Target, s.Fault, s.Point)
 	}
 	return s.Target + ": " + s.Fault
 }
@@ -72,6 +76,10 @@ func (s Step) Validate() error {
 		return s.Line.Validate()
 	case find(s) == nil:
 		return fmt.Errorf("step %v: no such fault of this target", s)
+	case s.Point != "" && s.Fault != crashFault:
+		return fmt.Errorf("step %v: only a crash has a point", s)
+	case s.Point != "":
+		return s.Point.validate()
 	}
 	return nil
 }
