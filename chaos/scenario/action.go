@@ -129,6 +129,16 @@ func (r *run) consumerTimeout(ctx context.Context, d time.Duration) error {
 // errNoEffect is how an action tells, when it is healed, that it has had no effect. The run goes on.
 var errNoEffect = errors.New("it had no effect")
 
+// effects is the healing of what heals by itself, and has had so many effects.
+func effects(n int) func(context.Context) error {
+	return func(context.Context) error {
+		if n == 0 {
+			return errNoEffect
+		}
+		return nil
+	}
+}
+
 // packets is an action that drops packets between the broker and its clients.
 func packets(fault, about string, filter func(r *run) (*chaos.Filter, error)) action {
 	return action{"broker", fault, about, func(_ context.Context, r *run, _ Step) (func(context.Context) error, error) {
@@ -136,26 +146,30 @@ func packets(fault, about string, filter func(r *run) (*chaos.Filter, error)) ac
 		if err != nil {
 			return nil, err
 		}
-		return func(context.Context) error {
+		return func(ctx context.Context) error {
 			dropped, err := f.Dropped()
-			if err := errors.Join(err, f.Heal()); err != nil || dropped > 0 {
+			if err := errors.Join(err, f.Heal()); err != nil {
 				return err
 			}
-			return errNoEffect
+			return effects(dropped)(ctx)
 		}, nil
 	}}
 }
 
 var storeActions = append(lives("store", func(r *run, _ string) process { return r.lab.database }),
-	both("store", "slow", "each answer of PostgreSQL takes 300 ms more",
-		func(_ context.Context, r *run) error {
-			r.slow = r.lab.storeLine.Inject(chaos.Latency{Delay: 300 * time.Millisecond, Dir: chaos.ToClient})
-			return nil
-		},
-		func(_ context.Context, r *run) error { r.slow.Heal(); return nil }),
-	only("store", "cut", "all connections with PostgreSQL are reset, as in a failover",
-		func(_ context.Context, r *run) error { r.lab.storeLine.Inject(chaos.Reset{}); return nil }),
+	onStoreLine("slow", "each answer of PostgreSQL takes 300 ms more", chaos.Latency{Delay: 300 * time.Millisecond, Dir: chaos.ToClient}),
+	onStoreLine("cut", "all connections with PostgreSQL are reset, as in a failover", chaos.Reset{}),
 )
+
+func onStoreLine(fault, about string, f chaos.Fault) action {
+	return action{"store", fault, about, func(_ context.Context, r *run, _ Step) (func(context.Context) error, error) {
+		in := r.lab.storeLine.Inject(f)
+		return func(ctx context.Context) error {
+			in.Heal()
+			return effects(in.Bites())(ctx)
+		}, nil
+	}}
+}
 
 var serverActions = append(lives(anyServer, func(r *run, t string) process { return r.servers[t] }),
 	action{anyServer, "crash", "killed at a point of a call; started again afterwards", crash},
@@ -235,8 +249,11 @@ var userActions = []action{
 var serviceActions = []action{
 	only("service", "delete-queue", "the queue is deleted, with what is in it",
 		func(ctx context.Context, r *run) error { return r.lab.node.DeleteQueue(ctx, r.queue()) }),
-	only("service", "purge-queue", "what waits in the queue is thrown away",
-		func(ctx context.Context, r *run) error { return r.lab.node.PurgeQueue(ctx, r.queue()) }),
+	{"service", "purge-queue", "what waits in the queue is thrown away",
+		func(ctx context.Context, r *run, _ Step) (func(context.Context) error, error) {
+			n, err := r.lab.node.PurgeQueue(ctx, r.queue())
+			return effects(n), err
+		}},
 	only("service", "delete-exchange", "the exchange of the service is deleted, with its bindings",
 		func(ctx context.Context, r *run) error { return r.lab.node.DeleteExchange(ctx, r.exchange()) }),
 }

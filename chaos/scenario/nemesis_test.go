@@ -24,6 +24,8 @@ func TestStepIsRecorded(t *testing.T) {
 	}{
 		{name: "bites", bites: 1},
 		{name: "no effect", healing: errNoEffect},
+		{name: "no effects counted", healing: effects(0)(t.Context())},
+		{name: "effects counted", healing: effects(3)(t.Context()), bites: 1},
 		{name: "cannot be done", do: broken, fault: "broken"},
 		{name: "cannot be healed", healing: broken, bites: 1, ends: true},
 	} {

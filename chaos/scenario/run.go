@@ -75,7 +75,6 @@ type run struct {
 	servers     map[string]*server
 	guests      *server      // callers in a process of their own; nil if there are none
 	line        *chaos.Proxy // of the callers
-	slow        *chaos.Injection
 	load        *load
 	busy        locks
 	active      names
