@@ -64,18 +64,11 @@ func (r *run) read(ctx context.Context) error {
 		return err
 	}
 	opts := []client.CallOption{client.WaitForServer(), client.WithTimeout(r.timeout())}
-	for after := int64(0); ; {
-		page, err := client.Call(ctx, r.load.mine, bank.Ledger(r.service), bank.After{Seq: after}, opts...)
-		if err != nil {
-			return fmt.Errorf("read ledger: %w", err)
-		}
-		for _, e := range page.Entries {
-			r.history.Entry(history.Entry(e))
-			after = e.Seq
-		}
-		if len(page.Entries) == 0 {
-			break
-		}
+	err := r.readLedger(func(after int64) (bank.Entries, error) {
+		return client.Call(ctx, r.load.mine, bank.Ledger(r.service), bank.After{Seq: after}, opts...)
+	})
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
 	}
 	b, err := client.Call(ctx, r.load.mine, bank.Accounts(r.service), bank.Nothing{}, opts...)
 	if err != nil {
@@ -83,6 +76,23 @@ func (r *run) read(ctx context.Context) error {
 	}
 	r.history.Balances(b.Balances)
 	return nil
+}
+
+// readLedger reads the ledger to its end, a page after the other. One whose numbers do not grow has no end.
+func (r *run) readLedger(page func(after int64) (bank.Entries, error)) error {
+	for after := int64(0); ; {
+		p, err := page(after)
+		if err != nil || len(p.Entries) == 0 {
+			return err
+		}
+		for _, e := range p.Entries {
+			if e.Seq <= after {
+				return fmt.Errorf("entry %d came after entry %d: ledger has to return those with a seq beyond that of the request, in their order", e.Seq, after)
+			}
+			r.history.Entry(history.Entry(e))
+			after = e.Seq
+		}
+	}
 }
 
 // empty waits until the request queue is empty, or until all that was in it must have expired.
