@@ -88,7 +88,7 @@ func checkRejected(x *index, r *ruling) {
 			continue
 		}
 		if x.effects[c.Tag] > 0 {
-			r.breaks("%s of tag %q was %s at %s (%s), but is in the ledger", who(c), c.Tag, c.Outcome, at(c.Returned), c.Code)
+			r.breaks("%s of tag %q ended %s at %s (%s), but is in the ledger", who(c), c.Tag, c.Outcome, at(c.Returned), c.Code)
 		}
 	}
 	r.saw(rejected, "rejected call")

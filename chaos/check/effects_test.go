@@ -98,7 +98,7 @@ func TestRejected(t *testing.T) {
 			h.Calls[1], h.Calls[last] = h.Calls[last], h.Calls[1]
 		}, check.Holds, "1 rejected call"},
 		{"a misuse had an effect", func(h *history.History) { h.Entries[0].Tag = "m1" }, check.Broken, `"m1"`},
-		{"a handler's refusal had one", refusal, check.Broken, `tag "late0s" was failed at 20.600 s (failed_precondition), but is in the ledger`},
+		{"a handler's refusal had one", refusal, check.Broken, `tag "late0s" ended failed at 20.600 s (failed_precondition), but is in the ledger`},
 		{"and was ambiguous when asked again", func(h *history.History) {
 			refusal(h)
 			c := *find(h, "late0s", history.Usual)
