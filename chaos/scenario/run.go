@@ -212,7 +212,7 @@ func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length 
 	r.during("quiesce", func() { r.rest(ctx) })
 	r.during("drain", func() {
 		stop()
-		callers.Wait()
+		err = errors.Join(err, r.drained(&callers, r.timeout()+drainSlack))
 		if r.guests != nil {
 			err = errors.Join(err, r.guests.drain(ctx), r.takeGuests())
 		}
@@ -222,6 +222,27 @@ func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length 
 	}
 	r.during("check", func() { err = r.read(ctx) })
 	return err
+}
+
+// drainSlack is how long after the last deadline a call is waited for.
+const drainSlack = 15 * time.Second
+
+// drained waits for the callers' last calls. One that does not end has no record, and would keep the run from its end too: the error
+// names it.
+func (r *run) drained(callers *sync.WaitGroup, limit time.Duration) error {
+	done := make(chan struct{})
+	go func() { // until the client is closed
+		defer close(done)
+		callers.Wait()
+	}()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("calls have not ended after %v, long beyond their deadlines: %s", limit, strings.Join(r.load.pending(), ", "))
+	}
 }
 
 // rest gives everybody the time to come to rest, and callers that to make calls again: all may be waiting for a connection.

@@ -4,7 +4,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos/bank"
 	"github.com/rabbitrpc/rabbitrpc/chaos/history"
@@ -50,4 +54,27 @@ func TestReadLedger(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A call that never ends does not keep the run from its end.
+func TestDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &run{load: new(load)}
+		var callers sync.WaitGroup
+		end := make(chan struct{})
+		for _, id := range []string{"b", "a"} {
+			r.load.attempts.Store(id, new(atomic.Int64))
+			callers.Go(func() {
+				<-end
+				r.load.attempts.Delete(id)
+			})
+		}
+		if err := r.drained(&callers, time.Minute); err == nil || !strings.HasSuffix(err.Error(), "not ended after 1m0s, long beyond their deadlines: a, b") {
+			t.Errorf("got %v, want an error that names both calls", err)
+		}
+		close(end)
+		if err := r.drained(&callers, time.Minute); err != nil {
+			t.Errorf("got %v when all have ended, want none", err)
+		}
+	})
 }

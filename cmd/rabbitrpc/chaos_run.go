@@ -114,6 +114,11 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 	if err := f.validate(); err != nil {
 		return nil, err
 	}
+	if f.report != "" {
+		if _, err := os.Stat(filepath.Dir(f.report)); err != nil {
+			return nil, fmt.Errorf("--report: %w", err)
+		}
+	}
 	if f.schedule != "" {
 		steps, err := readSchedule(f.schedule)
 		if err != nil {
@@ -160,7 +165,7 @@ func (f *chaosFlags) config() (scenario.Config, error) {
 		err = emptyDir(c.Dir)
 	}
 	if err != nil {
-		return c, err
+		return c, fmt.Errorf("make the folder of the run: %w", err)
 	}
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return c, err
