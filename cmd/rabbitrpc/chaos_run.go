@@ -226,11 +226,13 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
 	var bad []string
+	skipped := 0
 	for _, s := range found {
 		p.show = chaosreport.NewProgress(errs, columns(errs))
 		r, err := lab.Run(ctx, s)
 		p.show.Done()
 		if len(found) > 1 && errors.Is(err, chaos.ErrNoNamespace) {
+			skipped++
 			fmt.Fprintf(out, "SKIPPED: %v\n\n", err)
 			continue
 		}
@@ -245,6 +247,9 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 			fmt.Fprintf(out, "replay it:          rabbitrpc chaos replay %s\n", r.Dir)
 			fmt.Fprintf(out, "find the few faults that it takes: rabbitrpc chaos replay --shrink %s\n\n", r.Dir)
 		}
+	}
+	if skipped == len(found) {
+		return errors.New("all scenarios were skipped: nothing was run")
 	}
 	if bad != nil {
 		return fmt.Errorf("%d of %d scenarios failed: %s; all that is known is in %s", len(bad), len(found), strings.Join(bad, ", "), c.Dir)
