@@ -208,10 +208,11 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 	if err != nil {
 		return err
 	}
+	var bad []string
 	defer func() {
 		switch {
 		case f.dir != "":
-		case err == nil, errors.Is(err, errInterrupted):
+		case err == nil, errors.Is(err, errInterrupted) && bad == nil:
 			os.RemoveAll(c.Dir)
 		default:
 			os.Remove(c.Dir) // if nothing has come to be in it
@@ -225,7 +226,6 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
-	var bad []string
 	skipped := 0
 	for _, s := range found {
 		p.show = chaosreport.NewProgress(errs, columns(errs))
