@@ -208,6 +208,16 @@ func TestShrinkIsBounded(t *testing.T) {
 	}
 }
 
+// What fails without any fault has no guilty ones.
+func TestShrinkToNothing(t *testing.T) {
+	for _, n := range []int{1, 2, 7} {
+		steps := random(1, time.Minute, three)[:n]
+		if left := Shrink(steps, 30, func([]Step) bool { return true }); len(left) != 0 {
+			t.Errorf("%d steps are left of %d, want none", len(left), n)
+		}
+	}
+}
+
 // Pauses in which nothing is at work get shorter, and nothing else changes.
 func TestSooner(t *testing.T) {
 	steps := []Step{
