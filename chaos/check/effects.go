@@ -12,9 +12,13 @@ func checkEffects(x *index, r *ruling) {
 		return
 	}
 	n := 0
+	var last *history.Call
 	for i := range x.Calls {
 		c := &x.Calls[i]
-		if c.Op != opTransfer || c.Outcome != history.OK {
+		if c.Op != opTransfer {
+			continue
+		}
+		if last = c; c.Outcome != history.OK {
 			continue
 		}
 		n++
@@ -24,7 +28,7 @@ func checkEffects(x *index, r *ruling) {
 	}
 	r.saw(n, "ok transfer")
 	if n == 0 && x.transfers > 0 {
-		r.doubts("none of %s was ok: there is no effect to look for", count(x.transfers, "transfer"))
+		r.doubts("none of %s was ok: there is no effect to look for. %s", count(x.transfers, "transfer"), ending(last))
 	}
 }
 

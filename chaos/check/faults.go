@@ -85,7 +85,7 @@ func checkFailures(x *index, r *ruling) {
 	}
 	for i := range x.Calls {
 		if c := &x.Calls[i]; c.Failure() {
-			r.breaks("%s: %s at %s, %s: %s", who(c), c.Outcome, at(c.Returned), c.Code, short(c.Error))
+			r.breaks("%s", ending(c))
 		}
 	}
 	r.saw(len(x.Calls), "call")

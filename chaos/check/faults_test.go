@@ -96,7 +96,7 @@ func TestFailures(t *testing.T) {
 		{"not asked for", func(*history.History) {}, check.NotChecked, "some may"},
 		{"all ok", with("1", history.Usual, history.OK), check.Holds, "17 calls"},
 		{"a misuse", with("1", history.Misuse, history.Rejected), check.Holds, "17 calls"},
-		{"rejected", with("3", history.Usual, history.Rejected), check.Broken, "call 3 of bank by caller 1 at 1.600 s: transfer: rejected at 1.800 s"},
+		{"rejected", with("3", history.Usual, history.Rejected), check.Broken, "call 3 of bank by caller 1 at 1.600 s: transfer ended rejected at 1.800 s"},
 		{"lost", with("3", history.Usual, history.Lost), check.Broken, "1 broken"},
 		{"ambiguous again", with("1", history.Again, history.Ambiguous), check.Broken, "1 broken"},
 		{"no calls", func(h *history.History) { h.Run.MustBeOK, h.Calls = true, nil }, check.NotChecked, "no calls"},
