@@ -143,7 +143,11 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	defer supervisors.Wait()
 	defer stopSupervising()
 	for _, s := range r.servers {
-		supervisors.Go(func() { s.supervise(supervised) })
+		supervisors.Go(func() {
+			s.supervise(supervised, func(err error) {
+				r.history.Finding(history.Finding{Kind: "crash", Where: s.name, Text: err.Error()})
+			})
+		})
 	}
 	maps.Copy(before, running)
 	r.history.Inventory(history.Inventory{When: "baseline", Count: before, Messages: r.queues})

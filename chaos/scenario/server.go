@@ -76,13 +76,17 @@ func (s *server) startBroken(ctx context.Context, failpoint string) error {
 }
 
 // supervise starts the server again whenever it ends by itself, as those do that find no database at their start, until ctx
-// ends.
-func (s *server) supervise(ctx context.Context) {
+// ends. A signal that nobody sent it is a crash, which is told.
+func (s *server) supervise(ctx context.Context, crashed func(error)) {
 	for {
+		p := s.process()
 		select {
-		case <-s.process().Done():
+		case <-p.Done():
 		case <-ctx.Done():
 			return
+		}
+		if err := p.Wait(ctx); err != nil && strings.HasPrefix(err.Error(), "signal: ") && s.wants(p) {
+			crashed(err)
 		}
 		if !wait(ctx, restartAfter) {
 			return
@@ -93,6 +97,13 @@ func (s *server) supervise(ctx context.Context) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// wants reports whether the life is the latest, and nobody has ended it.
+func (s *server) wants(p *chaos.Process) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wanted && s.latest == p
 }
 
 const restartAfter = 200 * time.Millisecond

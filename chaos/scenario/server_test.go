@@ -66,13 +66,28 @@ func TestSupervise(t *testing.T) {
 	s := newTestServer(t, "echo alive; sleep 0.1")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); s.supervise(ctx) }()
+	go func() { defer close(done); s.supervise(ctx, func(err error) { t.Errorf("crashed: %v", err) }) }()
 	defer func() { cancel(); <-done }()
 	s.logged(t, "alive", 2)
 	s.Kill() // an error: it has just ended
 	wait(t.Context(), 3*restartAfter)
 	if s.process().Alive() {
 		t.Error("it was started again after a kill")
+	}
+}
+
+// A server that a signal has ended, which nobody sent, has crashed.
+func TestCrashIsTold(t *testing.T) {
+	s := newTestServer(t, "echo alive; kill -s ABRT $$")
+	ctx, cancel := context.WithCancel(t.Context())
+	crashes := make(chan error, 100)
+	done := make(chan struct{})
+	go func() { defer close(done); s.supervise(ctx, func(err error) { crashes <- err }) }()
+	defer func() { cancel(); <-done }()
+	for range 2 {
+		if err := <-crashes; !strings.Contains(err.Error(), "abort") {
+			t.Errorf("got %v, want the signal", err)
+		}
 	}
 }
 
