@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,12 +190,16 @@ func crash(ctx context.Context, r *run, step Step) (func(context.Context) error,
 	}
 	ctx, cancel := context.WithTimeout(ctx, crashPatience)
 	defer cancel()
+	p := s.process()
 	select {
-	case <-s.process().Done():
+	case <-p.Done():
+		if err := p.Wait(ctx); !killed(err) {
+			return s.Start, fmt.Errorf("%s has ended before %s: %w", step.Target, step.Point, cmp.Or(err, errExit0))
+		}
 		return s.Start, nil
 	case <-ctx.Done():
 		// It must not come to that after the faults.
-		return s.Start, errors.Join(fmt.Errorf("%s has not come to %v: is it built with this library?", step.Target, step.Point), s.Kill())
+		return s.Start, errors.Join(fmt.Errorf("%s has not come to %s: is it built with this library?", step.Target, step.Point), s.Kill())
 	}
 }
 

@@ -91,6 +91,28 @@ func TestCrashIsTold(t *testing.T) {
 	}
 }
 
+// Only a server that dies where it was told to has crashed.
+func TestCrash(t *testing.T) {
+	const broken = `test -z "$RABBITRPC_FAILPOINTS" && exec sleep 60; ` // in its second life
+	for _, c := range []struct{ name, script, want string }{
+		{"where it was told to", "kill -s KILL $$", ""},
+		{"by itself", "exit 3", "server-1 has ended before applied@1: exit status 3"},
+		{"in good order", "exit 0", "server-1 has ended before applied@1: with exit code 0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newTestServer(t, broken+c.script)
+			r := &run{servers: map[string]*server{"server-1": s}}
+			heal, err := crash(t.Context(), r, Step{Target: "server-1", Fault: crashFault, Point: "applied@1"})
+			if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if err := heal(t.Context()); err != nil || !s.process().Alive() {
+				t.Errorf("it was not started again: %v", err)
+			}
+		})
+	}
+}
+
 func TestEnded(t *testing.T) {
 	for _, c := range []struct{ script, want string }{
 		{"echo bye", "exit code 0"},
