@@ -23,11 +23,15 @@ func (r *run) consumers(ctx context.Context) (stock, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	var last stock
+	var trouble error // before the time was over: then nothing can be asked any more
 	since := time.Now()
 	for {
 		now, err := r.brokerStock(ctx)
 		if err == nil && !now.equals(last) {
 			last, since = now, time.Now()
+		}
+		if ctx.Err() == nil {
+			trouble = err
 		}
 		if err == nil && now["consumers"] >= len(r.names) && time.Since(since) >= steadyFor {
 			return now, nil
@@ -38,7 +42,8 @@ func (r *run) consumers(ctx context.Context) (stock, error) {
 			}
 		}
 		if ctx.Err() != nil {
-			return nil, errors.Join(fmt.Errorf("only %d of %d servers take requests after %v", now["consumers"], len(r.names), readyLimit), err)
+			return nil, errors.Join(fmt.Errorf("after %v there are %d consumers: want one for each of %d servers, for %v without a change",
+				readyLimit, last["consumers"], len(r.names), steadyFor), trouble)
 		}
 	}
 }
