@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // A Fault is what goes wrong on the way between clients and a broker: a plain value, to be given to [Proxy.Inject]. All
@@ -90,6 +91,12 @@ func pick(what string, nth int) string {
 	}
 	return fmt.Sprintf("%s %d", what, nth)
 }
+
+// longest is how long something can be held, and farthest where a connection can be cut: what is beyond is beyond any run too.
+const (
+	longest  = 24 * time.Hour
+	farthest = 1 << 30
+)
 
 func validateMethod(name string, nth int) error {
 	switch {

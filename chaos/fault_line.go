@@ -30,8 +30,8 @@ func (f Latency) String() string {
 
 // Validate implements [Fault].
 func (f Latency) Validate() error {
-	if f.Delay <= 0 || f.Jitter < 0 || f.Jitter > f.Delay {
-		return fmt.Errorf("delay must be positive and jitter 0 to delay, got %v and %v", f.Delay, f.Jitter)
+	if f.Delay <= 0 || f.Delay > longest || f.Jitter < 0 || f.Jitter > f.Delay {
+		return fmt.Errorf("delay must be positive, up to 24h, and jitter 0 to delay, got %v and %v", f.Delay, f.Jitter)
 	}
 	return f.Dir.validate()
 }

@@ -64,8 +64,8 @@ func (f Delay) String() string { return say(f, "delay %s by %v", pick(f.Method, 
 // Validate implements [Fault].
 func (f Delay) Validate() error {
 	var err error
-	if f.For <= 0 {
-		err = fmt.Errorf("for must be positive, got %v", f.For)
+	if f.For <= 0 || f.For > longest {
+		err = fmt.Errorf("for must be positive, up to 24h, got %v", f.For)
 	}
 	return errors.Join(validateMethod(f.Method, f.Nth), err, f.Dir.validate())
 }
@@ -143,8 +143,8 @@ func (f Cut) Validate() error {
 	default:
 		err = errors.Join(err, validateNth(f.Nth))
 	}
-	if f.Bytes < Whole {
-		err = errors.Join(err, fmt.Errorf("bytes must be 0 or more, or whole, got %d", f.Bytes))
+	if f.Bytes < Whole || f.Bytes > farthest {
+		err = errors.Join(err, fmt.Errorf("bytes must be 0 to %d, or whole, got %d", farthest, f.Bytes))
 	}
 	return err
 }

@@ -58,6 +58,9 @@ func TestFaultValues(t *testing.T) {
 func TestInvalidFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"latency":{"delay":"0s"}}`:                                "positive",
+		`{"latency":{"delay":"2562047h","jitter":"2562047h"}}`:      "up to 24h",
+		`{"delay":{"method":"basic.ack","for":"25h"}}`:              "up to 24h",
+		`{"cut":{"bytes":9223372036854775807}}`:                     "bytes must be",
 		`{"latency":{"delay":"1s","jitter":"2s"}}`:                  "jitter",
 		`{"latency":{"delay":1}}`:                                   "json",
 		`{"latency":{"delay":"1s","mean":"1s"}}`:                    "mean",

@@ -1,9 +1,6 @@
 package chaos
 
-import (
-	"context"
-	"strconv"
-)
+import "context"
 
 // DeleteQueue deletes a queue of the default virtual host with all that is in it. Its consumers get basic.cancel; channels
 // and connections stay. Publishes to it are unroutable from now on: mandatory ones are returned (312), others are lost.
@@ -12,10 +9,10 @@ func (n *Node) DeleteQueue(ctx context.Context, name string) error {
 		resource("queue", name), actor)
 }
 
-// PurgeQueue drops what waits in a queue of the default virtual host. Nobody is told: neither publishers, which have their
-// confirms, nor consumers. What is delivered and unacknowledged stays.
-func (n *Node) PurgeQueue(ctx context.Context, name string) error {
-	return n.eval(ctx, "{ok, _} = rabbit_amqqueue:with(%s, fun rabbit_amqqueue:purge/1)", resource("queue", name))
+// PurgeQueue drops what waits in a queue of the default virtual host, and returns how much that was. Nobody is told: neither
+// publishers, which have their confirms, nor consumers. What is delivered and unacknowledged stays.
+func (n *Node) PurgeQueue(ctx context.Context, name string) (int, error) {
+	return n.number(ctx, "{ok, N} = rabbit_amqqueue:with(%s, fun rabbit_amqqueue:purge/1), N", resource("queue", name))
 }
 
 // TakeLead makes the node the leader of a quorum queue of the default virtual host, of which it has a replica.
@@ -28,12 +25,8 @@ func (n *Node) TakeLead(ctx context.Context, name string) error {
 // other for a moment. The other node and its clients know nothing of it; what is published to them here is unroutable. It returns how
 // many there were. It is for RabbitMQ with Mnesia.
 func (n *Node) Forget(ctx context.Context, other *Node) (int, error) {
-	out, err := n.Ctl(ctx, "eval", `length([ets:delete(rabbit_queue, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(),
-		is_pid(amqqueue:get_exclusive_owner(Q)), node(amqqueue:get_exclusive_owner(Q)) =:= '`+other.name+`']).`)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(out)
+	return n.number(ctx, `length([ets:delete(rabbit_queue, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(),
+		is_pid(amqqueue:get_exclusive_owner(Q)), node(amqqueue:get_exclusive_owner(Q)) =:= '%s'])`, other.name)
 }
 
 // DeleteExchange deletes an exchange of the default virtual host, with its bindings. The next publish to it closes its channel

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -11,6 +12,15 @@ import (
 func (n *Node) eval(ctx context.Context, format string, args ...any) error {
 	_, err := n.Ctl(ctx, "eval", fmt.Sprintf(format, args...)+".")
 	return err
+}
+
+// number is eval of an expression that is a number.
+func (n *Node) number(ctx context.Context, format string, args ...any) (int, error) {
+	out, err := n.Ctl(ctx, "eval", fmt.Sprintf(format, args...)+".")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(out)
 }
 
 // quote writes a string as a binary of Erlang.

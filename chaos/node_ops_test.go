@@ -172,7 +172,9 @@ func testEntities(t *testing.T, n *chaos.Node) {
 	ctx := t.Context()
 	s := session(t, n.URL())
 	declare(t, s, "queue", 3)
-	do(t, "purge", n.PurgeQueue(ctx, "queue"))
+	if purged, err := n.PurgeQueue(ctx, "queue"); purged != 3 || err != nil {
+		t.Errorf("purged %d messages (%v), want 3", purged, err)
+	}
 	if q, err := s.InspectQueue(ctx, "queue"); q.Messages != 0 || err != nil {
 		t.Errorf("purged: got %d messages (%v), want none", q.Messages, err)
 	}
@@ -181,8 +183,9 @@ func testEntities(t *testing.T, n *chaos.Node) {
 	}
 	do(t, "delete", n.DeleteQueue(ctx, "queue"))
 	wantEnd(t, s, "cancelled")
+	_, purging := n.PurgeQueue(ctx, "queue")
 	for what, err := range map[string]error{
-		"purge": n.PurgeQueue(ctx, "queue"), "delete": n.DeleteQueue(ctx, "queue"), "delete exchange": n.DeleteExchange(ctx, "exchange"),
+		"purge": purging, "delete": n.DeleteQueue(ctx, "queue"), "delete exchange": n.DeleteExchange(ctx, "exchange"),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "not_found") {
 			t.Errorf("%s what there is not: got %v, want not_found", what, err)

@@ -12,7 +12,8 @@
 //   - What the servers' memory does not promise is counted, not judged. With [history.AtLeastOnce] these are the effects
 //     beyond the first of a call (I5), replies of one call that differ (I7), and calls with a taken ID that ran (I16).
 //   - A call that is ambiguous or lost may have had its effect, may still have it, or never.
-//   - A handler's own refusal, failed with failed_precondition, had no effect. What failed in any other way may have had one.
+//   - A handler's own refusal, failed with failed_precondition, had no effect, and is an answer that a memory keeps. What failed in any
+//     other way may have had one.
 //
 // # Cost
 //

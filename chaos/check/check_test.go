@@ -125,6 +125,7 @@ func ExampleAll() {
 			ID: "9f2", Client: "bank", Process: "caller 7", Op: "transfer", Tag: "t1", Server: "server-1", Invoked: 1200 * ms,
 			Returned: 1300 * ms, Deadline: 11200 * ms, Outcome: history.OK, Output: json.RawMessage(`{"entry":"e1","tag":"t1"}`),
 		}},
+		Faults:   []history.Fault{{Name: "kill", Target: "server-1", From: 1250 * ms, To: 1260 * ms, Bites: 1}},
 		Balances: []int64{100, 100},
 	}
 	all := check.All(h)

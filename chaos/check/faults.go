@@ -1,5 +1,7 @@
 package check
 
+import "github.com/rabbitrpc/rabbitrpc/chaos/history"
+
 // checkSecrets is I18. It does not repeat the secret.
 func checkSecrets(x *index, r *ruling) {
 	for _, f := range x.Findings {
@@ -7,7 +9,16 @@ func checkSecrets(x *index, r *ruling) {
 			r.breaks("a secret in %s", short(f.Where))
 		}
 	}
-	r.saw(len(x.Calls), "call")
+	x.searched(r)
+}
+
+// searched says what was looked at for findings. It is nothing where the run did not come so far.
+func (x *index) searched(r *ruling) {
+	if x.inventory(history.InLogs) == nil {
+		r.note("no log was searched")
+	} else {
+		r.saw(len(x.Calls), "call")
+	}
 	r.note("%s of any kind", count(len(x.Findings), "finding"))
 }
 
@@ -20,8 +31,7 @@ func checkFindings(x *index, r *ruling) {
 			r.breaks("%s in %s: %s", f.Kind, short(f.Where), short(f.Text))
 		}
 	}
-	r.saw(len(x.Calls), "call")
-	r.note("%s of any kind", count(len(x.Findings), "finding"))
+	x.searched(r)
 }
 
 // checkBites is I20: a run whose faults had no effect has shown nothing, and neither has one without calls. Of those that chance
@@ -59,6 +69,9 @@ func checkBites(x *index, r *ruling) {
 	if len(x.Calls) == 0 {
 		r.doubts("no call was made")
 	}
+	if len(x.Faults)+len(x.Run.MustBite) == 0 {
+		r.doubts("nothing was broken")
+	}
 	r.saw(len(x.Faults), "fault")
 	r.seen += len(x.Run.MustBite)
 	r.note("%s", count(bites, "effect"))
@@ -72,7 +85,7 @@ func checkFailures(x *index, r *ruling) {
 	}
 	for i := range x.Calls {
 		if c := &x.Calls[i]; c.Failure() {
-			r.breaks("%s: %s at %s, %s: %s", who(c), c.Outcome, at(c.Returned), c.Code, short(c.Error))
+			r.breaks("%s", ending(c))
 		}
 	}
 	r.saw(len(x.Calls), "call")

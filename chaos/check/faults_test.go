@@ -14,12 +14,16 @@ func found(kind, text string) func(*history.History) {
 	}
 }
 
+func unsearched(h *history.History) { h.Inventories = h.Inventories[:2] }
+
 func TestSecrets(t *testing.T) {
 	judge(t, "I18", []change{
 		{"good", func(*history.History) {}, check.Holds, "17 calls, no findings"},
 		{"one", found("secret", "hunter2"), check.Broken, `a secret in "server-1.log:12"`},
 		{"two", func(h *history.History) { found("secret", "")(h); found("secret", "")(h) }, check.Broken, "2 broken"},
 		{"something else", found("panic", "boom"), check.Holds, ""},
+		{"nobody has looked", unsearched, check.NotChecked, "no log was searched"},
+		{"nobody has looked in the logs", func(h *history.History) { unsearched(h); found("secret", "")(h) }, check.Broken, "a secret"},
 	})
 	h := good()
 	found("secret", "hunter2")(h)
@@ -38,6 +42,7 @@ func TestFindings(t *testing.T) {
 		{"data race", found("data race", strings.Repeat("x", 1000)), check.Broken, `xxx"...`},
 		{"a kind that nobody knows yet", found("deadlock", ""), check.Broken, "deadlock"},
 		{"a secret", found("secret", ""), check.Holds, ""},
+		{"nobody has looked", unsearched, check.NotChecked, "no log was searched"},
 	})
 }
 
@@ -52,7 +57,7 @@ func TestBites(t *testing.T) {
 		{"one of three that chance has picked", byChance(0), check.Holds, "1 fault that chance has picked had no effect"},
 		{"two of three", byChance(0, 1), check.Inconclusive, "2 of the 3 faults that chance has picked had no effect"},
 		{"no calls", func(h *history.History) { h.Calls, h.Run.MustBite = nil, nil }, check.Inconclusive, "no call was made"},
-		{"no faults", func(h *history.History) { h.Faults, h.Run.MustBite = nil, nil }, check.NotChecked, "no faults"},
+		{"no faults", func(h *history.History) { h.Faults, h.Run.MustBite = nil, nil }, check.Inconclusive, "nothing was broken"},
 		{"no faults, but replays", func(h *history.History) { h.Faults, h.Run.MustBite = nil, []string{"replays"} }, check.Holds, "replays: 1"},
 	} {
 		h := good()
@@ -91,7 +96,7 @@ func TestFailures(t *testing.T) {
 		{"not asked for", func(*history.History) {}, check.NotChecked, "some may"},
 		{"all ok", with("1", history.Usual, history.OK), check.Holds, "17 calls"},
 		{"a misuse", with("1", history.Misuse, history.Rejected), check.Holds, "17 calls"},
-		{"rejected", with("3", history.Usual, history.Rejected), check.Broken, "call 3 of bank by caller 1 at 1.600 s: transfer: rejected at 1.800 s"},
+		{"rejected", with("3", history.Usual, history.Rejected), check.Broken, "call 3 of bank by caller 1 at 1.600 s: transfer ended rejected at 1.800 s"},
 		{"lost", with("3", history.Usual, history.Lost), check.Broken, "1 broken"},
 		{"ambiguous again", with("1", history.Again, history.Ambiguous), check.Broken, "1 broken"},
 		{"no calls", func(h *history.History) { h.Run.MustBeOK, h.Calls = true, nil }, check.NotChecked, "no calls"},

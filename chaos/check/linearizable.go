@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos/history"
 )
 
 const (
@@ -22,8 +24,11 @@ func checkRegisters(x *index, r *ruling) { checkRegistersWithin(registerTime, x,
 func checkRegistersWithin(limit time.Duration, x *index, r *ruling) {
 	keys, of := x.operations(r)
 	end := time.Now().Add(limit)
-	operations, checked, left := 0, 0, 0
+	operations, checked, left, answered := 0, 0, 0, false
+	var last *history.Call
 	for _, key := range keys {
+		last = of[key][0].call
+		answered = answered || slices.ContainsFunc(of[key], func(o *operation) bool { return o.state == done })
 		if !x.strict() && !x.once(of[key]) {
 			left++
 			continue
@@ -36,6 +41,9 @@ func checkRegistersWithin(limit time.Duration, x *index, r *ruling) {
 	}
 	r.saw(operations, "operation")
 	r.note("on %s", count(checked, "key"))
+	if len(keys) > 0 && !answered {
+		r.doubts("no put, get or cas was ever ok. %s", ending(last))
+	}
 	if left > 0 {
 		r.note("%s left out, since the ledger does not have each of their writes once", digits(left))
 	}

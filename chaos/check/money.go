@@ -9,12 +9,9 @@ import (
 // checkMoney is I1: all accounts, whenever they are read, add up to what was there at the start, and none is overdrawn. In
 // the end each holds what the ledger says.
 func checkMoney(x *index, r *ruling) {
-	reads, transfers := 0, 0
+	reads := 0
 	for i := range x.Calls {
 		c := &x.Calls[i]
-		if c.Op == opTransfer {
-			transfers++
-		}
 		if c.Op != opAccounts || c.Outcome != history.OK {
 			continue
 		}
@@ -33,7 +30,7 @@ func checkMoney(x *index, r *ruling) {
 	case x.Balances != nil:
 		r.saw(len(x.Balances), "final balance")
 		x.checkBalances(r)
-	case transfers > 0 || reads > 0:
+	case x.transfers > 0 || reads > 0:
 		r.doubts("the balances at the end were not read")
 	}
 }

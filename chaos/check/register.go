@@ -88,7 +88,7 @@ func (o *operation) add(c *history.Call, effect bool) error {
 			return err
 		}
 		o.call, o.returned, o.state, o.got, o.swapped = c, c.Returned, done, string(out.Value), out.Swapped
-	case c.Outcome == history.Rejected && !effect, c.Outcome == history.Failed && c.Code == refused && !effect:
+	case c.Outcome == history.Rejected && !effect, refusedBy(c) && !effect:
 	default:
 		o.state = max(o.state, open)
 	}

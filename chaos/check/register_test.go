@@ -78,6 +78,11 @@ func TestRegisters(t *testing.T) {
 		{"an input that cannot be read", func(h *history.History) { find(h, "7", history.Usual).Input = nil }, check.Broken, "input cannot be read"},
 		{"a reply that cannot be read", answer("7", history.Usual, `{"value`), check.Broken, "reply cannot be read"},
 		{"none", func(h *history.History) { h.Calls = h.Calls[:8] }, check.NotChecked, "no operations"},
+		{"none was ok", func(h *history.History) {
+			for i := range h.Calls[8:12] {
+				h.Calls[8+i].Outcome = history.Rejected
+			}
+		}, check.Inconclusive, "no put, get or cas was ever ok"},
 	})
 	for _, c := range []struct {
 		name, script string

@@ -11,8 +11,14 @@ func checkReplies(x *index, r *ruling) {
 	r.saw(x.compareTags(r, func(*history.Call) bool { return true }), "reply")
 }
 
-// checkOthers is I17: a call that has the ID of another client's is answered for what it asked itself.
+// checkOthers is I17: a call that has the ID of another client's is answered for what it asked itself. It is not refused as if the
+// ID were its own either.
 func checkOthers(x *index, r *ruling) {
+	for i := range x.Calls {
+		if c := &x.Calls[i]; c.Kind == history.Other && c.Code == misused {
+			r.breaks("%s was refused at %s as the misuse of an ID that only another client has used: %s", who(c), at(c.Returned), short(c.Error))
+		}
+	}
 	n := x.compareTags(r, func(c *history.Call) bool { return c.Kind == history.Other })
 	r.saw(n, "reply")
 	if n > 0 {
@@ -44,7 +50,7 @@ func checkSame(x *index, r *ruling) {
 	calls, differ := 0, 0
 	for i := range x.Calls {
 		c := &x.Calls[i]
-		if c.Outcome != history.OK {
+		if c.Outcome != history.OK && !refusedBy(c) {
 			continue
 		}
 		j, again := first[identify(c)]
@@ -54,11 +60,11 @@ func checkSame(x *index, r *ruling) {
 		}
 		calls++
 		before := &x.Calls[j]
-		if bytes.Equal(c.Output, before.Output) {
+		if c.Outcome == before.Outcome && bytes.Equal(c.Output, before.Output) {
 			continue
 		}
 		if differ++; x.strict() {
-			r.breaks("%s got %s at %s, but %s was the answer to %s before", who(c), short(c.Output), at(c.Returned), short(before.Output), before.Process)
+			r.breaks("%s got %s at %s, but %s was the answer to %s before", who(c), answer(c), at(c.Returned), answer(before), before.Process)
 		}
 	}
 	r.saw(calls, "reply")
@@ -66,6 +72,14 @@ func checkSame(x *index, r *ruling) {
 	if !x.strict() {
 		r.note("%s another one, which is allowed", digits(differ))
 	}
+}
+
+// answer is what a call was told, on a line.
+func answer(c *history.Call) string {
+	if c.Outcome == history.OK {
+		return short(c.Output)
+	}
+	return c.Code
 }
 
 // checkMisuse is I16. The ID is taken once a call with it has run. If none has, since it was rejected say, the payload that

@@ -25,11 +25,21 @@ func TestReplies(t *testing.T) {
 
 func TestSame(t *testing.T) {
 	other := answer("1", history.Again, `{"tag":"t1","entry":"z"}`)
+	refuse := func(k history.Kind) func(*history.History) {
+		return func(h *history.History) {
+			c := find(h, "1", k)
+			c.Outcome, c.Code, c.Output = history.Failed, "failed_precondition", nil
+		}
+	}
 	judge(t, "I7", []change{
 		{"good", func(*history.History) {}, check.Holds, "1 reply"},
 		{"another execution's", other, check.Broken, `{\"tag\":\"t1\",\"entry\":\"z\"}`},
 		{"the same, in other bytes", answer("1", history.Again, `{"entry":"a","tag":"t1"}`), check.Broken, "1 broken"},
 		{"another's, at least once", func(h *history.History) { h.Run.Promise = history.AtLeastOnce; other(h) }, check.Holds, "1 another one, which is allowed"},
+		{"refused the second time", refuse(history.Again), check.Broken, `got failed_precondition at 2.700 s, but "{\"tag\":\"t1\",\"entry\":\"a\"}" was the answer`},
+		{"refused the first time", refuse(history.Usual), check.Broken, "failed_precondition was the answer"},
+		{"refused, at least once", func(h *history.History) { h.Run.Promise = history.AtLeastOnce; refuse(history.Again)(h) }, check.Holds, "1 another one, which is allowed"},
+		{"refused both times", func(h *history.History) { refuse(history.Usual)(h); refuse(history.Again)(h) }, check.Holds, "1 reply"},
 		{"the second failed", func(h *history.History) { other(h); find(h, "1", history.Again).Outcome = history.Ambiguous }, check.NotChecked, "no replies"},
 		{"of another client", func(h *history.History) { other(h); find(h, "1", history.Again).Client = "shop" }, check.NotChecked, ""},
 	})
@@ -71,6 +81,14 @@ func TestOthers(t *testing.T) {
 		{"good", func(*history.History) {}, check.Holds, "1 reply"},
 		{"the first one's reply", answer("1", history.Other, `{"tag":"t1","entry":"a"}`), check.Broken, `call 1 of shop by caller 1 at 3.100 s: transfer of tag "o1" got the reply to tag "t1"`},
 		{"an empty reply", answer("1", history.Other, `null`), check.Broken, `tag ""`},
+		{"refused as a misuse", func(h *history.History) {
+			c := find(h, "1", history.Other)
+			c.Outcome, c.Code, c.Error = history.Rejected, "invalid_argument", "call ID used before"
+		}, check.Broken, `transfer was refused at 3.300 s as the misuse of an ID that only another client has used: "call ID used before"`},
+		{"refused for another reason", func(h *history.History) {
+			c := find(h, "1", history.Other)
+			c.Outcome, c.Code = history.Rejected, "unavailable"
+		}, check.NotChecked, ""},
 		{"none", func(h *history.History) { find(h, "1", history.Other).Kind = history.Usual }, check.NotChecked, "no replies"},
 	})
 }

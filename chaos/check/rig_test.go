@@ -33,6 +33,7 @@ func good() *history.History {
 				When: "end", Count: map[string]int{"driver goroutines": 22, "driver files": 8, "consumers": 2, "connections": 3},
 				Messages: map[string]int{"rabbitrpc.bank": 2, "rabbitrpc.bank.parked": 0, "amq.gen-1": 7},
 			},
+			{When: history.InLogs},
 		},
 		Entries: []history.Entry{
 			{Seq: 1, Call: "1", Tag: "t1", From: 0, To: 1, Amount: 10},
@@ -42,6 +43,12 @@ func good() *history.History {
 		Balances: []int64{91, 105, 104},
 	}
 	addCalls(h)
+	for i := range h.Calls {
+		if c := &h.Calls[i]; c.Op == "transfer" {
+			move := cmp.Or(map[string]string{"t1": `"from":0,"to":1,"amount":10`, "t3": `"from":1,"to":2,"amount":5`, "o1": `"from":2,"amount":1`}[c.Tag], `"to":2,"amount":7`)
+			c.Input = fmt.Appendf(nil, `{"tag":%q,%s}`, c.Tag, move)
+		}
+	}
 	for i := range time.Duration(300) {
 		h.Samples = append(h.Samples, history.Sample{At: i * 100 * ms, Value: map[string]float64{"dials": float64(i / 10), "server-1 rss": 1 << 19, "in flight": 1e9}})
 	}

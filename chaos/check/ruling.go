@@ -105,6 +105,11 @@ func who(c *history.Call) string {
 	return fmt.Sprintf("call %s of %s by %s at %s: %s", c.ID, c.Client, c.Process, at(c.Invoked), c.Op)
 }
 
+// ending tells how a call ended that was not ok.
+func ending(c *history.Call) string {
+	return fmt.Sprintf("%s ended %s at %s, %s: %s", who(c), c.Outcome, at(c.Returned), c.Code, short(c.Error))
+}
+
 // short keeps a text of any origin on a line, and readable.
 func short[T ~string | ~[]byte](text T) string {
 	const most = 160

@@ -170,7 +170,7 @@ type Entry struct {
 }
 
 // A Finding is something that must not be, found in a log or an error: Kind is "secret", "unknown delivery tag", "panic",
-// "data race" or "bad end", of a server that was asked to end.
+// "data race", "crash" of a server by a signal that nobody sent it, or "bad end" of one that was asked to end.
 type Finding struct {
 	Kind  string `json:"kind"`
 	Where string `json:"where"`

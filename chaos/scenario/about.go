@@ -44,8 +44,10 @@ func (r *run) exchange() string { return r.queue() }
 // timeout is that of most calls.
 func (r *run) timeout() time.Duration { return cmp.Or(r.scenario.Timeout, longTimeout) }
 
-func (r *run) serverNames() (names []string) {
-	for i := range r.serverCount() {
+func (r *run) serverNames() []string { return serverNames(r.serverCount()) }
+
+func serverNames(n int) (names []string) {
+	for i := range n {
 		names = append(names, fmt.Sprint(serverPrefix, i+1))
 	}
 	return names

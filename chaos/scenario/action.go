@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 type action struct {
 	target, fault string // the target server is any of the servers
 	about         string
-	do            func(ctx context.Context, r *run, target string) (heal func(context.Context) error, err error)
+	do            func(ctx context.Context, r *run, s Step) (heal func(context.Context) error, err error)
 }
 
 // actions are all that steps may do, but for faults on the line.
@@ -52,12 +53,12 @@ type process interface {
 // lives are the actions on a process.
 func lives(target string, of func(r *run, target string) process) []action {
 	return []action{
-		{target, "kill", "SIGKILL; started again afterwards", func(_ context.Context, r *run, t string) (func(context.Context) error, error) {
-			p := of(r, t)
+		{target, "kill", "SIGKILL; started again afterwards", func(_ context.Context, r *run, s Step) (func(context.Context) error, error) {
+			p := of(r, s.Target)
 			return p.Start, p.Kill()
 		}},
-		{target, "freeze", "SIGSTOP, and SIGCONT afterwards", func(_ context.Context, r *run, t string) (func(context.Context) error, error) {
-			p := of(r, t)
+		{target, "freeze", "SIGSTOP, and SIGCONT afterwards", func(_ context.Context, r *run, s Step) (func(context.Context) error, error) {
+			p := of(r, s.Target)
 			err := p.Pause()
 			if errors.Is(err, chaos.ErrDown) {
 				return nil, err // there is nobody to wake up
@@ -69,14 +70,14 @@ func lives(target string, of func(r *run, target string) process) []action {
 
 // both is an action that is undone by its opposite.
 func both(target, fault, about string, do, undo func(context.Context, *run) error) action {
-	return action{target, fault, about, func(ctx context.Context, r *run, _ string) (func(context.Context) error, error) {
+	return action{target, fault, about, func(ctx context.Context, r *run, _ Step) (func(context.Context) error, error) {
 		return func(ctx context.Context) error { return undo(ctx, r) }, do(ctx, r)
 	}}
 }
 
 // only is an action that nobody has to undo.
 func only(target, fault, about string, do func(context.Context, *run) error) action {
-	return action{target, fault, about, func(ctx context.Context, r *run, _ string) (func(context.Context) error, error) {
+	return action{target, fault, about, func(ctx context.Context, r *run, _ Step) (func(context.Context) error, error) {
 		return nil, do(ctx, r)
 	}}
 }
@@ -129,72 +130,84 @@ func (r *run) consumerTimeout(ctx context.Context, d time.Duration) error {
 // errNoEffect is how an action tells, when it is healed, that it has had no effect. The run goes on.
 var errNoEffect = errors.New("it had no effect")
 
+// effects is the healing of what heals by itself, and has had so many effects.
+func effects(n int) func(context.Context) error {
+	return func(context.Context) error {
+		if n == 0 {
+			return errNoEffect
+		}
+		return nil
+	}
+}
+
 // packets is an action that drops packets between the broker and its clients.
 func packets(fault, about string, filter func(r *run) (*chaos.Filter, error)) action {
-	return action{"broker", fault, about, func(_ context.Context, r *run, _ string) (func(context.Context) error, error) {
+	return action{"broker", fault, about, func(_ context.Context, r *run, _ Step) (func(context.Context) error, error) {
 		f, err := filter(r)
 		if err != nil {
 			return nil, err
 		}
-		return func(context.Context) error {
+		return func(ctx context.Context) error {
 			dropped, err := f.Dropped()
-			if err := errors.Join(err, f.Heal()); err != nil || dropped > 0 {
+			if err := errors.Join(err, f.Heal()); err != nil {
 				return err
 			}
-			return errNoEffect
+			return effects(dropped)(ctx)
 		}, nil
 	}}
 }
 
 var storeActions = append(lives("store", func(r *run, _ string) process { return r.lab.database }),
-	both("store", "slow", "each answer of PostgreSQL takes 300 ms more",
-		func(_ context.Context, r *run) error {
-			r.slow = r.lab.storeLine.Inject(chaos.Latency{Delay: 300 * time.Millisecond, Dir: chaos.ToClient})
-			return nil
-		},
-		func(_ context.Context, r *run) error { r.slow.Heal(); return nil }),
-	only("store", "cut", "all connections with PostgreSQL are reset, as in a failover",
-		func(_ context.Context, r *run) error { r.lab.storeLine.Inject(chaos.Reset{}); return nil }),
+	onStoreLine("slow", "each answer of PostgreSQL takes 300 ms more", chaos.Latency{Delay: 300 * time.Millisecond, Dir: chaos.ToClient}),
+	onStoreLine("cut", "all connections with PostgreSQL are reset, as in a failover", chaos.Reset{}),
 )
 
+func onStoreLine(fault, about string, f chaos.Fault) action {
+	return action{"store", fault, about, func(_ context.Context, r *run, _ Step) (func(context.Context) error, error) {
+		in := r.lab.storeLine.Inject(f)
+		return func(ctx context.Context) error {
+			in.Heal()
+			return effects(in.Bites())(ctx)
+		}, nil
+	}}
+}
+
 var serverActions = append(lives(anyServer, func(r *run, t string) process { return r.servers[t] }),
-	action{anyServer, "crash", "killed at a random point of a call; started again afterwards", crash},
+	action{anyServer, "crash", "killed at a point of a call; started again afterwards", crash},
 	action{anyServer, "drain", "SIGTERM: it answers what it has begun, and ends; started again afterwards", drain},
 )
 
 var guestActions = lives(guestsName, func(r *run, _ string) process { return r.guests })
 
-// crash starts a server anew with an order to die at a point of a call, and waits until it has.
-func crash(ctx context.Context, r *run, target string) (func(context.Context) error, error) {
-	s := r.servers[target]
-	point := crashPoints[r.chance(len(crashPoints))]
+// crash starts a server anew with an order to die at the step's point of a call, and waits until it has.
+func crash(ctx context.Context, r *run, step Step) (func(context.Context) error, error) {
+	s := r.servers[step.Target]
 	if err := s.Stop(ctx); err != nil {
 		return s.Start, err
 	}
-	if err := s.startBroken(ctx, fmt.Sprintf("%s=kill@%d", point, 1+r.chance(20))); err != nil {
+	if err := s.startBroken(ctx, step.Point.failpoint()); err != nil {
 		return s.Start, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, crashPatience)
 	defer cancel()
+	p := s.process()
 	select {
-	case <-s.process().Done():
+	case <-p.Done():
+		if err := p.Wait(ctx); !killed(err) {
+			return s.Start, fmt.Errorf("%s has ended before %s: %w", step.Target, step.Point, cmp.Or(err, errExit0))
+		}
 		return s.Start, nil
 	case <-ctx.Done():
 		// It must not come to that after the faults.
-		return s.Start, errors.Join(fmt.Errorf("%s has not come to %q: is it built with this library?", target, point), s.Kill())
+		return s.Start, errors.Join(fmt.Errorf("%s has not come to %s: is it built with this library?", step.Target, step.Point), s.Kill())
 	}
-}
-
-// crashPoints are where a call can end with its server. See internal/failpoint.
-var crashPoints = []string{
-	"delivered", "validated", "claimed", "entered", "applied", "stored", "published", "confirmed", "acked",
 }
 
 const crashPatience = 10 * time.Second
 
 // drain ends a server as its supervisor would, and wants it to have ended well.
-func drain(ctx context.Context, r *run, target string) (func(context.Context) error, error) {
-	s := r.servers[target]
+func drain(ctx context.Context, r *run, step Step) (func(context.Context) error, error) {
+	s := r.servers[step.Target]
 	return s.Start, s.drain(ctx)
 }
 
@@ -241,8 +254,11 @@ var userActions = []action{
 var serviceActions = []action{
 	only("service", "delete-queue", "the queue is deleted, with what is in it",
 		func(ctx context.Context, r *run) error { return r.lab.node.DeleteQueue(ctx, r.queue()) }),
-	only("service", "purge-queue", "what waits in the queue is thrown away",
-		func(ctx context.Context, r *run) error { return r.lab.node.PurgeQueue(ctx, r.queue()) }),
+	{"service", "purge-queue", "what waits in the queue is thrown away",
+		func(ctx context.Context, r *run, _ Step) (func(context.Context) error, error) {
+			n, err := r.lab.node.PurgeQueue(ctx, r.queue())
+			return effects(n), err
+		}},
 	only("service", "delete-exchange", "the exchange of the service is deleted, with its bindings",
 		func(ctx context.Context, r *run) error { return r.lab.node.DeleteExchange(ctx, r.exchange()) }),
 }

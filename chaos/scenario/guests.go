@@ -44,6 +44,7 @@ func (r *run) newGuests() (*server, error) {
 			"CHAOS_DIR=" + dir,
 			fmt.Sprint("CHAOS_CALLERS=", r.scenario.Guests),
 			fmt.Sprint("CHAOS_SEED=", r.lab.config.Seed),
+			fmt.Sprint("CHAOS_TIMEOUT=", int64(r.timeout())),
 			fmt.Sprint("CHAOS_START=", r.history.Start().UnixNano()),
 		},
 	}}, nil
@@ -52,8 +53,8 @@ func (r *run) newGuests() (*server, error) {
 // Guests is the process of guests, until ctx ends. Its environment says what to do.
 func Guests(ctx context.Context) error {
 	dir := os.Getenv("CHAOS_DIR")
-	var numbers [3]int64
-	for i, name := range []string{"CHAOS_CALLERS", "CHAOS_SEED", "CHAOS_START"} {
+	var numbers [4]int64
+	for i, name := range []string{"CHAOS_CALLERS", "CHAOS_SEED", "CHAOS_START", "CHAOS_TIMEOUT"} {
 		n, err := strconv.ParseInt(os.Getenv(name), 10, 64)
 		if err != nil {
 			return errors.New("the environment does not say what to call: chaos runs start this themselves")
@@ -78,7 +79,7 @@ func Guests(ctx context.Context) error {
 		return err
 	}
 	l, err := newLoad(m, guestsName, &load{
-		service: os.Getenv("CHAOS_SERVICE"), thinking: 10 * time.Millisecond, history: w, timeout: longTimeout, mortal: true,
+		service: os.Getenv("CHAOS_SERVICE"), thinking: 10 * time.Millisecond, history: w, timeout: time.Duration(numbers[3]), mortal: true,
 	})
 	if err != nil {
 		return err

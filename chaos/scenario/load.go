@@ -232,6 +232,15 @@ func conclude(rec *history.Call, reply *rpc.Reply, err error) {
 	}
 }
 
+// pending returns the IDs of calls in flight, in order.
+func (l *load) pending() (ids []string) {
+	for id := range l.attempts.Range {
+		ids = append(ids, id.(string))
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 func (l *load) count(o history.Outcome) {
 	switch o {
 	case history.OK:

@@ -15,8 +15,8 @@ import (
 const stepLimit = 90 * time.Second // to break something, and to heal it: a broker takes seconds to boot
 
 // unleash carries out the schedule: each step in its time, on its own. When the faults are over, or ctx is, all are healed; a
-// step that had to wait for another one on the same process comes late then, and is healed at once. The error tells of those
-// that cannot be healed.
+// step that had to wait for another one on the same process comes late then, and takes its time, unless chance has picked it. The
+// error tells of those that cannot be healed.
 func (r *run) unleash(ctx context.Context, steps []Step, length time.Duration) error {
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -72,6 +72,9 @@ func (r *run) step(ctx, over context.Context, s Step) error {
 	heal, err := begin(limit, s)
 	if err == nil {
 		f.Bites = 1
+		if over.Err() != nil && !s.Chance {
+			over = ctx // or it could have no effect
+		}
 		wait(over, time.Duration(s.For))
 	} else {
 		f.Error = err.Error()
@@ -92,7 +95,7 @@ func (r *run) step(ctx, over context.Context, s Step) error {
 
 // begin breaks what the step says. Heal returns how often that had an effect, -1 where nobody counts.
 func (r *run) begin(ctx context.Context, s Step) (heal func(context.Context) (int, error), err error) {
-	undo, err := find(s).do(ctx, r, s.Target)
+	undo, err := find(s).do(ctx, r, s)
 	if undo == nil {
 		undo = func(context.Context) error { return nil }
 	}

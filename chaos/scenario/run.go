@@ -75,21 +75,12 @@ type run struct {
 	servers     map[string]*server
 	guests      *server      // callers in a process of their own; nil if there are none
 	line        *chaos.Proxy // of the callers
-	slow        *chaos.Injection
 	load        *load
 	busy        locks
 	active      names
 
 	mu    sync.Mutex // guards what follows
 	phase string
-	dice  *rand.Rand // of what steps decide while they are carried out
-}
-
-// chance returns a number below n.
-func (r *run) chance(n int) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.dice.IntN(n)
 }
 
 // Run runs a scenario: warm up, faults, quiesce, drain, check. The error tells that the run could not go on; what is
@@ -97,15 +88,13 @@ func (r *run) chance(n int) int {
 func (l *Lab) Run(ctx context.Context, s Scenario) (*Result, error) {
 	r := &run{
 		lab: l, scenario: s, service: bank.Service + "-" + s.Name,
-		servers: make(map[string]*server), dice: rand.New(rand.NewPCG(l.config.Seed, 1)),
+		servers: make(map[string]*server),
 	}
 	steps := s.Schedule(l.config.Seed, r.serverNames())
-	for _, step := range steps {
-		if err := step.Validate(); err != nil {
-			return nil, fmt.Errorf("run %s: %w", s.Name, err)
-		}
+	err := s.Validate(l.config.Servers)
+	if err == nil {
+		err = l.move(ctx, s)
 	}
-	err := l.move(ctx, s)
 	if err == nil {
 		r.dir, err = makeDir(l.config.Dir, s.Name)
 	}
@@ -154,7 +143,11 @@ func (r *run) all(ctx context.Context, steps []Step) (err error) {
 	defer supervisors.Wait()
 	defer stopSupervising()
 	for _, s := range r.servers {
-		supervisors.Go(func() { s.supervise(supervised) })
+		supervisors.Go(func() {
+			s.supervise(supervised, func(err error) {
+				r.history.Finding(history.Finding{Kind: "crash", Where: s.name, Text: err.Error()})
+			})
+		})
 	}
 	maps.Copy(before, running)
 	r.history.Inventory(history.Inventory{When: "baseline", Count: before, Messages: r.queues})
@@ -223,7 +216,7 @@ func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length 
 	r.during("quiesce", func() { r.rest(ctx) })
 	r.during("drain", func() {
 		stop()
-		callers.Wait()
+		err = errors.Join(err, r.drained(&callers, r.timeout()+drainSlack))
 		if r.guests != nil {
 			err = errors.Join(err, r.guests.drain(ctx), r.takeGuests())
 		}
@@ -233,6 +226,27 @@ func (r *run) loaded(ctx context.Context, m *conn.Manager, steps []Step, length 
 	}
 	r.during("check", func() { err = r.read(ctx) })
 	return err
+}
+
+// drainSlack is how long after the last deadline a call is waited for.
+const drainSlack = 15 * time.Second
+
+// drained waits for the callers' last calls. One that does not end has no record, and would keep the run from its end too: the error
+// names it.
+func (r *run) drained(callers *sync.WaitGroup, limit time.Duration) error {
+	done := make(chan struct{})
+	go func() { // until the client is closed
+		defer close(done)
+		callers.Wait()
+	}()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("calls have not ended after %v, long beyond their deadlines: %s", limit, strings.Join(r.load.pending(), ", "))
+	}
 }
 
 // rest gives everybody the time to come to rest, and callers that to make calls again: all may be waiting for a connection.

@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos/history"
@@ -85,7 +86,25 @@ func (s *Scenario) Schedule(seed uint64, servers []string) []Step {
 		steps = random(seed, s.length(), servers)
 	}
 	sortSteps(steps)
+	drawPoints(steps, seed)
 	return steps
+}
+
+// Validate tells what is wrong with the steps of the scenario, in a run with so many servers.
+func (s *Scenario) Validate(servers int) error {
+	names := serverNames(cmp.Or(s.Servers, servers))
+	for _, step := range s.Steps {
+		if err := step.Validate(); err != nil {
+			return err
+		}
+		switch {
+		case strings.HasPrefix(step.Target, serverPrefix) && !slices.Contains(names, step.Target):
+			return fmt.Errorf("step %v: no such server, the last is %s", step, names[len(names)-1])
+		case step.Target == guestsName && s.Guests == 0:
+			return fmt.Errorf("step %v: the scenario %s has no guests, as callers-killed has", step, s.Name)
+		}
+	}
+	return nil
 }
 
 // length is how long the faults take.

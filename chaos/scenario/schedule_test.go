@@ -26,10 +26,8 @@ func TestStepsAreValid(t *testing.T) {
 		if !slices.Contains(groups, s.Group) || !strings.Contains(s.About, " ") {
 			t.Errorf("%s: group %q, about %q", s.Name, s.Group, s.About)
 		}
-		for _, step := range s.Steps {
-			if err := step.Validate(); err != nil {
-				t.Errorf("%s: %v", s.Name, err)
-			}
+		if err := s.Validate(MinServers); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
 		}
 		if s.length() == 0 && len(s.Steps) < 1 {
 			t.Errorf("%s does nothing", s.Name)
@@ -69,7 +67,12 @@ func TestValidate(t *testing.T) {
 	}{
 		{"unknown fault", Step{Target: "broker", Fault: "explode"}, "no such fault"},
 		{"unknown target", Step{Target: "moon", Fault: "kill"}, "no such fault"},
-		{"negative time", Step{At: -1, Target: "broker", Fault: "kill"}, "must not be negative"},
+		{"negative time", Step{At: -1, Target: "broker", Fault: "kill"}, "must be 0 to 24h"},
+		{"beyond all time", Step{At: Span(2_540_000 * time.Hour), For: Span(2_540_000 * time.Hour), Target: "broker", Fault: "kill"}, "must be 0 to 24h"},
+		{"a point that is none", Step{Target: "server-1", Fault: "crash", Point: "applied=exit@1"}, "no point"},
+		{"a point of no call", Step{Target: "server-1", Fault: "crash", Point: "applied@0"}, "no point"},
+		{"a point and more", Step{Target: "server-1", Fault: "crash", Point: "applied@1;x=kill"}, "no point"},
+		{"a point of a kill", Step{Target: "server-1", Fault: "kill", Point: "applied@1"}, "only a crash"},
 		{"line without a fault", Step{Target: "callers", Fault: lineFault}, "says nothing"},
 		{"line with a bad one", line(0, "callers", 0, chaos.Latency{Delay: -time.Second}), "delay"},
 	} {
@@ -81,6 +84,30 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// A step needs a target that takes part: carried out without one, it would end the process with all that it has to tidy up.
+func TestTargetsTakePart(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		scenario Scenario
+		want     string // in the error
+	}{
+		{"a server there is not", Scenario{Steps: []Step{at(0, "server-4", "kill", 0)}}, "the last is server-3"},
+		{"a server without a number", Scenario{Steps: []Step{at(0, "server-", "kill", 0)}}, "the last is server-3"},
+		{"the line of one", Scenario{Steps: []Step{line(0, "server-4", 0, chaos.Reset{})}}, "the last is server-3"},
+		{"a server of more", Scenario{Servers: 4, Steps: []Step{at(0, "server-4", "kill", 0)}}, ""},
+		{"a server of fewer", Scenario{Servers: 1, Steps: []Step{at(0, "server-2", "kill", 0)}}, "the last is server-1"},
+		{"guests there are not", Scenario{Steps: []Step{at(0, "guests", "kill", 0)}}, "has no guests"},
+		{"guests", Scenario{Guests: 1, Steps: []Step{at(0, "guests", "kill", 0)}}, ""},
+		{"no line", Scenario{Steps: []Step{line(0, "moon", 0, chaos.Reset{})}}, "no such line"},
+		{"the line of guests", Scenario{Guests: 1, Steps: []Step{line(0, "guests", 0, chaos.Reset{})}}, "no such line"},
+		{"a step that is not valid", Scenario{Steps: []Step{at(-1, "broker", "kill", 0)}}, "must be 0 to 24h"},
+	} {
+		if err := c.scenario.Validate(MinServers); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q in it", c.name, err, c.want)
+		}
+	}
+}
+
 // A seed makes the same schedule each time, and another seed another one.
 func TestRandomIsReplayable(t *testing.T) {
 	a, b := random(7, time.Minute, three), random(7, time.Minute, three)
@@ -89,6 +116,34 @@ func TestRandomIsReplayable(t *testing.T) {
 	}
 	if reflect.DeepEqual(a, random(8, time.Minute, three)) {
 		t.Error("two seeds have made the same schedule")
+	}
+}
+
+// Where a server crashes is in the schedule: the same from one seed, and the same when a step before it is left out.
+func TestCrashPointsAreReplayable(t *testing.T) {
+	found, err := Find("server-crashes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := found[0]
+	first := s.Schedule(7, three)
+	for _, step := range first {
+		if step.Point == "" || step.Validate() != nil {
+			t.Fatalf("%v: %v", step, step.Validate())
+		}
+	}
+	if again := s.Schedule(7, three); !reflect.DeepEqual(again, first) {
+		t.Errorf("got %v, then %v", first, again)
+	}
+	if other := s.Schedule(8, three); reflect.DeepEqual(other, first) {
+		t.Error("two seeds have drawn the same points")
+	}
+	s.Steps = first[2:]
+	if left := s.Schedule(8, three); !reflect.DeepEqual(left, first[2:]) {
+		t.Errorf("got %v, want %v", left, first[2:])
+	}
+	if found[0].Steps[0].Point != "" {
+		t.Error("the catalogue was changed")
 	}
 }
 
@@ -150,6 +205,16 @@ func TestShrinkIsBounded(t *testing.T) {
 	left := Shrink(steps, 5, func([]Step) bool { tries++; return false })
 	if tries != 5 || len(left) != len(steps) {
 		t.Errorf("%d tries, %d of %d steps left, want 5 tries and all steps", tries, len(left), len(steps))
+	}
+}
+
+// What fails without any fault has no guilty ones.
+func TestShrinkToNothing(t *testing.T) {
+	for _, n := range []int{1, 2, 7} {
+		steps := random(1, time.Minute, three)[:n]
+		if left := Shrink(steps, 30, func([]Step) bool { return true }); len(left) != 0 {
+			t.Errorf("%d steps are left of %d, want none", len(left), n)
+		}
 	}
 }
 

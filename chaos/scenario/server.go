@@ -76,13 +76,17 @@ func (s *server) startBroken(ctx context.Context, failpoint string) error {
 }
 
 // supervise starts the server again whenever it ends by itself, as those do that find no database at their start, until ctx
-// ends.
-func (s *server) supervise(ctx context.Context) {
+// ends. A signal that nobody sent it is a crash, which is told.
+func (s *server) supervise(ctx context.Context, crashed func(error)) {
 	for {
+		p := s.process()
 		select {
-		case <-s.process().Done():
+		case <-p.Done():
 		case <-ctx.Done():
 			return
+		}
+		if err := p.Wait(ctx); killed(err) && s.wants(p) {
+			crashed(err)
 		}
 		if !wait(ctx, restartAfter) {
 			return
@@ -93,6 +97,19 @@ func (s *server) supervise(ctx context.Context) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// killed reports whether a process has ended by a signal.
+func killed(end error) bool { return end != nil && strings.HasPrefix(end.Error(), "signal: ") }
+
+// errExit0 is the end of a process that should not have ended, well or not.
+var errExit0 = errors.New("with exit code 0")
+
+// wants reports whether the life is the latest, and nobody has ended it.
+func (s *server) wants(p *chaos.Process) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wanted && s.latest == p
 }
 
 const restartAfter = 200 * time.Millisecond
@@ -178,7 +195,7 @@ func (s *server) ended(ctx context.Context) error {
 	if p.Alive() {
 		return nil
 	}
-	how := cmp.Or(p.Wait(ctx), errors.New("with exit code 0"))
+	how := cmp.Or(p.Wait(ctx), errExit0)
 	b, _ := os.ReadFile(s.command.Log)
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return fmt.Errorf("%s has ended: %w\n%s", s.name, how, strings.Join(lines[max(0, len(lines)-5):], "\n"))

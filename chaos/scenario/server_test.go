@@ -66,13 +66,50 @@ func TestSupervise(t *testing.T) {
 	s := newTestServer(t, "echo alive; sleep 0.1")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); s.supervise(ctx) }()
+	go func() { defer close(done); s.supervise(ctx, func(err error) { t.Errorf("crashed: %v", err) }) }()
 	defer func() { cancel(); <-done }()
 	s.logged(t, "alive", 2)
 	s.Kill() // an error: it has just ended
 	wait(t.Context(), 3*restartAfter)
 	if s.process().Alive() {
 		t.Error("it was started again after a kill")
+	}
+}
+
+// A server that a signal has ended, which nobody sent, has crashed.
+func TestCrashIsTold(t *testing.T) {
+	s := newTestServer(t, "echo alive; kill -s ABRT $$")
+	ctx, cancel := context.WithCancel(t.Context())
+	crashes := make(chan error, 100)
+	done := make(chan struct{})
+	go func() { defer close(done); s.supervise(ctx, func(err error) { crashes <- err }) }()
+	defer func() { cancel(); <-done }()
+	for range 2 {
+		if err := <-crashes; !strings.Contains(err.Error(), "abort") {
+			t.Errorf("got %v, want the signal", err)
+		}
+	}
+}
+
+// Only a server that dies where it was told to has crashed.
+func TestCrash(t *testing.T) {
+	const broken = `test -z "$RABBITRPC_FAILPOINTS" && exec sleep 60; ` // in its second life
+	for _, c := range []struct{ name, script, want string }{
+		{"where it was told to", "kill -s KILL $$", ""},
+		{"by itself", "exit 3", "server-1 has ended before applied@1: exit status 3"},
+		{"in good order", "exit 0", "server-1 has ended before applied@1: with exit code 0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newTestServer(t, broken+c.script)
+			r := &run{servers: map[string]*server{"server-1": s}}
+			heal, err := crash(t.Context(), r, Step{Target: "server-1", Fault: crashFault, Point: "applied@1"})
+			if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if err := heal(t.Context()); err != nil || !s.process().Alive() {
+				t.Errorf("it was not started again: %v", err)
+			}
+		})
 	}
 }
 

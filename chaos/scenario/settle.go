@@ -23,11 +23,15 @@ func (r *run) consumers(ctx context.Context) (stock, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	var last stock
+	var trouble error // before the time was over: then nothing can be asked any more
 	since := time.Now()
 	for {
 		now, err := r.brokerStock(ctx)
 		if err == nil && !now.equals(last) {
 			last, since = now, time.Now()
+		}
+		if ctx.Err() == nil {
+			trouble = err
 		}
 		if err == nil && now["consumers"] >= len(r.names) && time.Since(since) >= steadyFor {
 			return now, nil
@@ -38,7 +42,8 @@ func (r *run) consumers(ctx context.Context) (stock, error) {
 			}
 		}
 		if ctx.Err() != nil {
-			return nil, errors.Join(fmt.Errorf("only %d of %d servers take requests after %v", now["consumers"], len(r.names), readyLimit), err)
+			return nil, errors.Join(fmt.Errorf("after %v there are %d consumers: want one for each of %d servers, for %v without a change",
+				readyLimit, last["consumers"], len(r.names), steadyFor), trouble)
 		}
 	}
 }
@@ -64,18 +69,11 @@ func (r *run) read(ctx context.Context) error {
 		return err
 	}
 	opts := []client.CallOption{client.WaitForServer(), client.WithTimeout(r.timeout())}
-	for after := int64(0); ; {
-		page, err := client.Call(ctx, r.load.mine, bank.Ledger(r.service), bank.After{Seq: after}, opts...)
-		if err != nil {
-			return fmt.Errorf("read ledger: %w", err)
-		}
-		for _, e := range page.Entries {
-			r.history.Entry(history.Entry(e))
-			after = e.Seq
-		}
-		if len(page.Entries) == 0 {
-			break
-		}
+	err := r.readLedger(func(after int64) (bank.Entries, error) {
+		return client.Call(ctx, r.load.mine, bank.Ledger(r.service), bank.After{Seq: after}, opts...)
+	})
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
 	}
 	b, err := client.Call(ctx, r.load.mine, bank.Accounts(r.service), bank.Nothing{}, opts...)
 	if err != nil {
@@ -83,6 +81,23 @@ func (r *run) read(ctx context.Context) error {
 	}
 	r.history.Balances(b.Balances)
 	return nil
+}
+
+// readLedger reads the ledger to its end, a page after the other. One whose numbers do not grow has no end.
+func (r *run) readLedger(page func(after int64) (bank.Entries, error)) error {
+	for after := int64(0); ; {
+		p, err := page(after)
+		if err != nil || len(p.Entries) == 0 {
+			return err
+		}
+		for _, e := range p.Entries {
+			if e.Seq <= after {
+				return fmt.Errorf("entry %d came after entry %d: ledger has to return those with a seq beyond that of the request, in their order", e.Seq, after)
+			}
+			r.history.Entry(history.Entry(e))
+			after = e.Seq
+		}
+	}
 }
 
 // empty waits until the request queue is empty, or until all that was in it must have expired.

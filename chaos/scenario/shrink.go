@@ -6,7 +6,8 @@ import (
 )
 
 // Shrink makes a failing schedule smaller: it leaves out more and more of the steps, as long as what is left still fails.
-// Fails runs a schedule; it is asked at most so many times. What is left keeps its times, but for the pause before it.
+// Fails runs a schedule; it is asked at most so many times. What is left keeps its times, but for the pause before it. Nothing is left
+// of what fails without any fault.
 //
 // It is the algorithm ddmin of Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input (2002).
 func Shrink(steps []Step, tries int, fails func([]Step) bool) []Step {
@@ -27,6 +28,9 @@ func Shrink(steps []Step, tries int, fails func([]Step) bool) []Step {
 			}
 			parts = min(2*parts, len(steps))
 		}
+	}
+	if len(steps) == 1 && tries > 0 && fails([]Step{}) {
+		return nil
 	}
 	return sooner(steps)
 }

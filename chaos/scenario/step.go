@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
@@ -17,6 +18,7 @@ type Step struct {
 	Fault  string `json:"fault"`  // what is done to it, such as kill; "line" for what goes wrong on its way to the broker
 
 	Line   chaos.AnyFault `json:"line,omitzero"`
+	Point  Point          `json:"point,omitzero"`  // of a crash; drawn from the seed if empty
 	Chance bool           `json:"chance,omitzero"` // chance has picked it, and may have picked somebody who was down
 }
 
@@ -35,8 +37,11 @@ func (s *Span) UnmarshalText(text []byte) error {
 
 // String says what the step does.
 func (s Step) String() string {
-	if s.Fault == lineFault {
+	switch {
+	case s.Fault == lineFault:
 		return fmt.Sprintf("line of %s: %v", s.Target, s.Line.Fault)
+	case s.Point != "":
+		return fmt.Sprintf("%s: %s at %s", s.Target, s.Fault, s.Point)
 	}
 	return s.Target + ": " + s.Fault
 }
@@ -58,20 +63,32 @@ func (s Step) name() string {
 	return s.Fault
 }
 
-// Validate tells what is wrong with a step.
+// Validate tells what is wrong with a step. Whether its target takes part in a run, [Scenario.Validate] tells.
 func (s Step) Validate() error {
 	switch {
-	case s.At < 0 || s.For < 0:
-		return fmt.Errorf("step %v: times must not be negative", s)
+	case s.At < 0 || s.For < 0 || time.Duration(max(s.At, s.For)) > MaxDuration:
+		return fmt.Errorf("step %v: times must be 0 to %v", s, MaxDuration)
 	case s.Fault == lineFault && s.Line.Fault == nil:
 		return fmt.Errorf("step %v: says nothing of what goes wrong on the line", s)
+	case s.Fault == lineFault && !slices.Contains(withLine, s.Target) && !strings.HasPrefix(s.Target, serverPrefix):
+		return fmt.Errorf("step %v: no such line, it is that of one of the servers, or one of %q", s, withLine)
 	case s.Fault == lineFault:
 		return s.Line.Validate()
 	case find(s) == nil:
 		return fmt.Errorf("step %v: no such fault of this target", s)
+	case s.Point != "" && s.Fault != crashFault:
+		return fmt.Errorf("step %v: only a crash has a point", s)
+	case s.Point != "":
+		return s.Point.validate()
 	}
 	return nil
 }
+
+// MaxDuration is how long faults may last, and how late they may begin.
+const MaxDuration = 24 * time.Hour
+
+// withLine are the targets with a line, besides each server.
+var withLine = []string{callersName, "servers", "store"}
 
 // sortSteps puts a schedule in the order of time.
 func sortSteps(steps []Step) {

@@ -78,7 +78,11 @@ func readHistory(dir string) (*history.History, error) {
 		return nil, fmt.Errorf("%w; DIR is the folder of one scenario, with a history.jsonl", err)
 	}
 	defer file.Close()
-	return history.Read(file)
+	h, err := history.Read(file)
+	if err == nil && h.Run.Scenario == "" {
+		err = fmt.Errorf("%s does not say what was run: it is empty, or no history of a chaos run", file.Name())
+	}
+	return h, err
 }
 
 // of sets the flags to what they were for a run, and returns its scenario with the schedule that it had.
@@ -93,9 +97,12 @@ func (f *chaosFlags) of(h *history.History) (scenario.Scenario, error) {
 		return s, fmt.Errorf("read the schedule in the history: %w", err)
 	}
 	s.Duration, s.MustBite = faultsOf(h), h.Run.MustBite
-	f.seed, f.callers, f.servers, f.store = h.Run.Seed, h.Run.Callers, len(h.Run.Servers), h.Run.Store
+	f.seed, f.callers, f.servers, f.store, f.duration = h.Run.Seed, h.Run.Callers, len(h.Run.Servers), h.Run.Store, s.Duration
 	if !ownServers(h) {
 		f.command = h.Run.Command
+	}
+	if err := errors.Join(f.validate(), s.Validate(f.servers)); err != nil {
+		return s, fmt.Errorf("the history is not one to replay: %w", err)
 	}
 	return s, nil
 }

@@ -110,14 +110,14 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 		return nil, fmt.Errorf("--report is for one scenario, not for %d: see --dir", len(found))
 	case f.schedule != "" && len(found) > 1:
 		return nil, fmt.Errorf("--schedule is for one scenario, not for %d", len(found))
-	case f.callers < 1 || f.callers > 1000:
-		return nil, fmt.Errorf("--callers must be 1 to 1000, got %d", f.callers)
-	case f.servers < scenario.MinServers || f.servers > 20:
-		return nil, fmt.Errorf("--servers must be %d to 20, got %d", scenario.MinServers, f.servers)
-	case f.duration < 0 || f.duration > 24*time.Hour:
-		return nil, fmt.Errorf("--duration must be up to 24h, got %v", f.duration)
-	case !slices.Contains(bank.Stores, f.store):
-		return nil, fmt.Errorf("--store must be %s, got %q", strings.Join(bank.Stores, ", "), f.store)
+	}
+	if err := f.validate(); err != nil {
+		return nil, err
+	}
+	if f.report != "" {
+		if _, err := os.Stat(filepath.Dir(f.report)); err != nil {
+			return nil, fmt.Errorf("--report: %w", err)
+		}
 	}
 	if f.schedule != "" {
 		steps, err := readSchedule(f.schedule)
@@ -125,6 +125,9 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 			return nil, err
 		}
 		found[0] = scheduled(found[0], steps)
+		if err := found[0].Validate(f.servers); err != nil {
+			return nil, fmt.Errorf("schedule %s: %w", f.schedule, err)
+		}
 	}
 	for i := range found {
 		if f.duration > 0 && found[i].Steps == nil {
@@ -132,6 +135,21 @@ func (f *chaosFlags) scenarios(args []string) ([]scenario.Scenario, error) {
 		}
 	}
 	return found, nil
+}
+
+// validate tells what is wrong with the flags that each run has.
+func (f *chaosFlags) validate() error {
+	switch {
+	case f.callers < 1 || f.callers > 1000:
+		return fmt.Errorf("--callers must be 1 to 1000, got %d", f.callers)
+	case f.servers < scenario.MinServers || f.servers > 20:
+		return fmt.Errorf("--servers must be %d to 20, got %d", scenario.MinServers, f.servers)
+	case f.duration < 0 || f.duration > scenario.MaxDuration:
+		return fmt.Errorf("--duration must be up to %v, got %v", scenario.MaxDuration, f.duration)
+	case !slices.Contains(bank.Stores, f.store):
+		return fmt.Errorf("--store must be %s, got %q", strings.Join(bank.Stores, ", "), f.store)
+	}
+	return nil
 }
 
 // config makes what the scenarios have in common, and the folder for their runs.
@@ -147,7 +165,7 @@ func (f *chaosFlags) config() (scenario.Config, error) {
 		err = emptyDir(c.Dir)
 	}
 	if err != nil {
-		return c, err
+		return c, fmt.Errorf("make the folder of the run: %w", err)
 	}
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return c, err
@@ -190,10 +208,11 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 	if err != nil {
 		return err
 	}
+	var bad []string
 	defer func() {
 		switch {
 		case f.dir != "":
-		case err == nil, errors.Is(err, errInterrupted):
+		case err == nil, errors.Is(err, errInterrupted) && bad == nil:
 			os.RemoveAll(c.Dir)
 		default:
 			os.Remove(c.Dir) // if nothing has come to be in it
@@ -207,12 +226,13 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
-	var bad []string
+	skipped := 0
 	for _, s := range found {
 		p.show = chaosreport.NewProgress(errs, columns(errs))
 		r, err := lab.Run(ctx, s)
 		p.show.Done()
 		if len(found) > 1 && errors.Is(err, chaos.ErrNoNamespace) {
+			skipped++
 			fmt.Fprintf(out, "SKIPPED: %v\n\n", err)
 			continue
 		}
@@ -227,6 +247,9 @@ func (f *chaosFlags) run(ctx context.Context, out, errs io.Writer, found []scena
 			fmt.Fprintf(out, "replay it:          rabbitrpc chaos replay %s\n", r.Dir)
 			fmt.Fprintf(out, "find the few faults that it takes: rabbitrpc chaos replay --shrink %s\n\n", r.Dir)
 		}
+	}
+	if skipped == len(found) {
+		return errors.New("all scenarios were skipped: nothing was run")
 	}
 	if bad != nil {
 		return fmt.Errorf("%d of %d scenarios failed: %s; all that is known is in %s", len(bad), len(found), strings.Join(bad, ", "), c.Dir)

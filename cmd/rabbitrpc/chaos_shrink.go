@@ -53,10 +53,12 @@ func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history
 	defer func() { err = errors.Join(err, lab.Close()) }()
 	look := shrinking{lab: lab, scenario: s, broken: broken, errs: errs}
 	least := scenario.Shrink(s.Steps, shrinkTries, func(steps []scenario.Step) bool { return look.fails(ctx, steps) })
-	if ctx.Err() != nil {
-		return errInterrupted
-	}
 	switch {
+	case ctx.Err() != nil && look.smallest == "":
+		return errInterrupted
+	case len(least) == 0:
+		fmt.Fprintln(out, "it takes no fault: the same is broken in a run without any")
+		return interrupted(ctx, nil)
 	case look.smallest == "":
 		fmt.Fprintf(out, "in %d runs none with fewer faults has failed\n", look.tries)
 	case f.dir != "":
@@ -69,7 +71,7 @@ func (f *chaosFlags) shrink(ctx context.Context, out, errs io.Writer, h *history
 	text, err := json.Marshal(least)
 	h.Run.Schedule = text
 	fmt.Fprintf(out, "run them, with the line below in FILE: %s\n%s\n", commandOf(h), text)
-	return err
+	return interrupted(ctx, err)
 }
 
 // fails runs steps, and reports whether that breaks an invariant which the run has broken: that a smaller schedule shows less, or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -12,11 +13,12 @@ import (
 // A consumer is a [conn.Consumer].
 type consumer struct {
 	conn.Consume
-	s      *session
-	q      *queue
-	handle func(*conn.Delivery)
-	box    *mailbox
-	ended  chan struct{} // closed when handle runs no more
+	s         *session
+	q         *queue
+	handle    func(*conn.Delivery)
+	box       *mailbox
+	ended     chan struct{} // closed when handle runs no more
+	cancelled atomic.Bool
 
 	outstanding int // guarded by the broker's mutex
 }
@@ -38,7 +40,7 @@ func (s *session) Consume(ctx context.Context, settings conn.Consume, handle fun
 		if err != nil {
 			return err
 		}
-		if len(q.consumers) > 0 && (c.Exclusive || q.consumers[0].Exclusive) {
+		if !q.quorum && len(q.consumers) > 0 && (c.Exclusive || q.consumers[0].Exclusive) {
 			return &conn.Error{Code: 403, Reason: fmt.Sprintf("ACCESS_REFUSED - queue '%s' in vhost '/' in exclusive use", q.Name)}
 		}
 		c.q = q
@@ -147,6 +149,9 @@ func (u *unsettled) settle(ack, requeue bool) error {
 }
 
 func (c *consumer) Cancel(ctx context.Context) error {
+	if c.cancelled.Swap(true) {
+		return nil
+	}
 	err := c.s.do(ctx, "cancel", func() error {
 		c.s.consumers = slices.DeleteFunc(c.s.consumers, func(other *consumer) bool { return other == c })
 		c.q.leave(c)

@@ -102,18 +102,22 @@ func reserved(what, name string) error {
 	return &conn.Error{Code: 403, Reason: fmt.Sprintf("ACCESS_REFUSED - %s name '%s' contains reserved prefix 'amq.*'", what, name)}
 }
 
-func (b *Broker) bind(q *queue, name, key string) error {
+// bindable finds an exchange that queues may be bound to.
+func (b *Broker) bindable(name string) (*exchange, error) {
 	if name == "" {
-		return &conn.Error{Code: 403, Reason: "ACCESS_REFUSED - operation not permitted on the default exchange"}
+		return nil, &conn.Error{Code: 403, Reason: "ACCESS_REFUSED - operation not permitted on the default exchange"}
 	}
 	x := b.exchanges[name]
 	if x == nil {
-		return noExchange(name)
+		return nil, noExchange(name)
 	}
+	return x, nil
+}
+
+func (x *exchange) bind(q *queue, key string) {
 	if bind := (binding{q, key}); !slices.Contains(x.bindings, bind) {
 		x.bindings = append(x.bindings, bind)
 	}
-	return nil
 }
 
 func noExchange(name string) error {

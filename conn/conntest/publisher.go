@@ -194,7 +194,11 @@ func (p *publisher) deliver(published *conn.Message) (v verdict, err error) {
 	}
 	v.ok = true
 	for _, q := range queues {
-		v.ok = q.add(m) && v.ok
+		v.ok = q.take(m) && v.ok
+	}
+	for _, q := range queues {
+		q.trim()
+		q.run()
 	}
 	return v, nil
 }

@@ -27,8 +27,16 @@ func (q *queue) state() QueueState {
 	return QueueState{Name: q.Name, Ready: len(q.ready), Unacked: q.unacked, Consumers: len(q.consumers)}
 }
 
-// add takes a message in, or refuses it.
+// add takes a message in, or refuses it, and hands out what it can.
 func (q *queue) add(m message) bool {
+	taken := q.take(m)
+	q.trim()
+	q.run()
+	return taken
+}
+
+// take is add without what comes of it: who publishes to several queues gives it to all of them before.
+func (q *queue) take(m message) bool {
 	if q.rejectPublish && q.maxLength >= 0 && len(q.ready)+1 > q.maxLength {
 		if q.deadLetterNew {
 			q.b.deadLetter(q, &m, "maxlen")
@@ -44,8 +52,6 @@ func (q *queue) add(m message) bool {
 		}
 	}
 	q.ready = append(q.ready, &m)
-	q.trim()
-	q.run()
 	return true
 }
 

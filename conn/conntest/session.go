@@ -166,11 +166,16 @@ func (q *queue) info() conn.QueueInfo {
 
 func (s *session) BindQueue(ctx context.Context, queue, exchange, key string) error {
 	return s.do(ctx, "bind queue "+queue, func() error {
+		x, err := s.b.bindable(exchange)
+		if err != nil {
+			return err
+		}
 		q, err := s.b.usable(queue, s)
 		if err != nil {
 			return err
 		}
-		return s.b.bind(q, exchange, key)
+		x.bind(q, key)
+		return nil
 	})
 }
 

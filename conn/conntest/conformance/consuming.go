@@ -73,6 +73,12 @@ var consuming = []testCase{
 		a.wantAlive()
 		b.wantAlive()
 	}},
+	{"quorum queue knows no exclusive consumer", func(t *testing.T, a, b *peer) {
+		q := a.queue(conn.Queue{Durable: true, Args: map[string]any{"x-queue-type": "quorum"}})
+		a.consume(conn.Consume{Queue: q, Prefetch: 1, Exclusive: true})
+		b.consume(conn.Consume{Queue: q, Prefetch: 1, Exclusive: true})
+		a.wantState(q, 0, 2)
+	}},
 	{"what is given back is first again, and marked", func(t *testing.T, a, b *peer) {
 		q := a.queue(conn.Queue{})
 		b.send(q, "1", "2", "3", "4")
@@ -140,6 +146,12 @@ var consuming = []testCase{
 		a.consume(conn.Consume{Queue: q, Prefetch: 2}).want("2", false)
 		in.empty()
 		a.wantState(q, 0, 1) // "1" did not come back
+	}},
+	{"a second cancel does nothing, even if the session is over", func(t *testing.T, a, b *peer) {
+		in := a.consume(conn.Consume{Queue: a.queue(conn.Queue{}), Prefetch: 1})
+		ok(t, in.Cancel(a.ctx))
+		ok(t, a.Close(a.ctx))
+		ok(t, in.Cancel(a.ctx))
 	}},
 	{"cancelling waits for the deliveries on their way", func(t *testing.T, a, b *peer) {
 		q := a.queue(conn.Queue{})

@@ -101,6 +101,13 @@ var deadLetters = []testCase{
 			t.Errorf("came with x-death %v, want two deaths", d.Headers["x-death"])
 		}
 	}},
+	{"comes behind what was published with it", func(t *testing.T, a, b *peer) {
+		both := a.queue(conn.Queue{})
+		q := a.queue(conn.Queue{Args: map[string]any{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": both}})
+		a.publish(conn.Message{Key: q, Expiration: "0", Headers: map[string]any{"CC": []any{both}}, Body: []byte("x")})
+		a.wantState(both, 1, 0) // the other one was at the head, and has expired
+		wantHeaders(t, a.consume(conn.Consume{Queue: both, Prefetch: 1}).want("x", false), map[string]any{"x-first-death-queue": q})
+	}},
 	{"dropped from a full queue", func(t *testing.T, a, b *peer) {
 		dead := a.queue(conn.Queue{})
 		q := a.queue(conn.Queue{Args: map[string]any{

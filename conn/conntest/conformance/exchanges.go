@@ -107,6 +107,9 @@ var exchanges = []testCase{
 		wantErr(t, "queue", a.BindQueue(a.ctx, unique(), "amq.direct", "k"), conn.ErrNotFound)
 		wantErr(t, "exchange", a.BindQueue(a.ctx, q, unique(), "k"), conn.ErrNotFound)
 		wantErr(t, "default exchange", a.BindQueue(a.ctx, q, "", "k"), conn.ErrRefused)
+		own := a.queue(conn.Queue{Exclusive: true})
+		wantErr(t, "queue of another", b.BindQueue(b.ctx, own, "amq.direct", "k"), conn.ErrLocked)
+		wantErr(t, "neither", b.BindQueue(b.ctx, own, unique(), "k"), conn.ErrNotFound)
 		a.wantAlive()
 	}},
 }
