@@ -99,6 +99,8 @@ func (f *pingFlags) run(ctx context.Context, cmd *cobra.Command, service string)
 		}
 		err := p.ping(ctx, d, seq, wait)
 		switch {
+		case p.unwritten != nil:
+			return err
 		case errors.Is(err, conn.ErrRefused):
 			return denied(err)
 		case err != nil && ctx.Err() == nil:
