@@ -73,6 +73,7 @@ func newCall() *cobra.Command {
 		Args:                  f.args,
 		RunE:                  f.run,
 	}
+	cmd.SetFlagErrorFunc(minusHint)
 	f.add(cmd)
 	return cmd
 }
@@ -138,7 +139,10 @@ func (f *callFlags) run(cmd *cobra.Command, args []string) error {
 		return f.many(ctx, cmd.OutOrStdout(), c, r)
 	case f.describe:
 		defer done()
-		return f.described(connecting, cmd.OutOrStdout(), c, r)
+		if err := f.described(connecting, cmd.OutOrStdout(), c, r); err != nil {
+			return f.answered(cmd.OutOrStdout(), nil, err, time.Since(start))
+		}
+		return nil
 	}
 	defer done()
 	start = time.Now()
