@@ -113,7 +113,7 @@ func (d *Discovery) ask(ctx context.Context, service string, q Question, quiet t
 		case <-ctx.Done():
 			return nil
 		case <-e.session.Done():
-			return fmt.Errorf("ask instances: session lost: %w", e.session.Err())
+			return fmt.Errorf("ask instances: %w: %w", conn.ErrClosed, e.session.Err())
 		}
 	}
 	return nil

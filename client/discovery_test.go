@@ -135,8 +135,8 @@ func TestInstancesLost(t *testing.T) {
 		c := r.broker.Connector("discovery")
 		d := r.discover(c)
 		time.AfterFunc(time.Second, r.broker.Stop)
-		if err := failure(d, t.Context(), "math"); err == nil {
-			t.Error("no error of a lost session")
+		if err := failure(d, t.Context(), "math"); !errors.Is(err, conn.ErrClosed) {
+			t.Errorf("lost session: got %v", err)
 		}
 		if err := failure(d, t.Context(), "math"); !errors.Is(err, conn.ErrNotConnected) {
 			t.Errorf("without a broker: got %v", err)

@@ -31,6 +31,8 @@ func TestExitCode(t *testing.T) {
 		{"any other", errors.New("no"), 1},
 		{"request that cannot be sent", local(rpc.InvalidArgument, conn.ErrInvalid), 1},
 		{"no connection", local(rpc.Unavailable, fmt.Errorf("%w: refused", conn.ErrNotConnected)), 2},
+		{"connection lost on the way", fmt.Errorf("ask instances: %w", conn.ErrClosed), 2},
+		{"connection lost for want of a right", fmt.Errorf("ask instances: %w: %w", conn.ErrClosed, &conn.Error{Code: 403}), 1},
 		{"no server", local(rpc.Unavailable, client.ErrNoServer), 3},
 		{"no answer in time", local(rpc.DeadlineExceeded, errors.New("no reply in time")), 4},
 		{"all servers busy", local(rpc.Unavailable, errors.New("busy")), 5},
