@@ -38,9 +38,15 @@ func newPinger(service string, out io.Writer, asJSON bool) *pinger {
 	return &pinger{service: service, out: out, paint: painterFor(out), json: asJSON, all: newLatencies(), instances: make(map[string]*pinged)}
 }
 
+const opening = time.Second // of a queue for the answers, and the like, before the first ping
+
 // ping asks once, and shows who answers within the wait.
 func (p *pinger) ping(ctx context.Context, d *client.Discovery, seq int, wait time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	limit := wait
+	if seq == 1 {
+		limit += opening
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	p.asked++
 	before := p.answers
