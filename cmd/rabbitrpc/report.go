@@ -101,6 +101,8 @@ func hint(err error) string {
 		return "is RabbitMQ running there? --url or RABBITMQ_URL says where, --timeout how long to try"
 	case errors.Is(err, conn.ErrClosed):
 		return "the connection was lost on the way: try again; rabbitrpc doctor shows whether the broker is there"
+	case errors.Is(err, conn.ErrBlocked):
+		return "rabbitrpc doctor says why it takes none, and what to do"
 	case errors.Is(err, client.ErrNoServer):
 		return "check the name, or start a server: rabbitrpc serve is one of the service math"
 	case !coded:
