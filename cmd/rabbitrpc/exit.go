@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
@@ -55,7 +56,7 @@ func exitCode(err error) int {
 		return exitNoBroker
 	case errors.Is(err, client.ErrNoServer), errors.Is(err, errNoInstance):
 		return exitNoServer
-	case coded && e.Code == rpc.DeadlineExceeded:
+	case coded && e.Code == rpc.DeadlineExceeded, !coded && errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
 	case coded && e.Code != rpc.InvalidArgument:
 		return exitNoAnswer

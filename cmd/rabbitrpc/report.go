@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -105,6 +106,8 @@ func hint(err error) string {
 		return "rabbitrpc doctor says why it takes none, and what to do"
 	case errors.Is(err, client.ErrNoServer):
 		return "check the name, or start a server: rabbitrpc serve is one of the service math"
+	case !coded && errors.Is(err, context.DeadlineExceeded):
+		return "the broker did not answer in time: rabbitrpc doctor shows how far it gets"
 	case !coded:
 		return ""
 	case e.Remote && e.Code == rpc.Unimplemented:
