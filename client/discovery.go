@@ -56,8 +56,8 @@ func NewDiscovery(c conn.Connector) *Discovery {
 // twice is yielded once.
 //
 // No instance is no error. An error ends the sequence: there is no connection, the broker lets this user not ask
-// ([conn.ErrRefused]), or takes no messages for now ([conn.ErrBlocked]). Who does not answer need not be down: older servers, those made with server.WithoutDiscovery, and
-// those without the right to a queue for questions do not.
+// ([conn.ErrRefused]), or takes no messages for now ([conn.ErrBlocked]). Who does not answer need not be down: older servers,
+// those made with server.WithoutDiscovery, and those without the right to a queue for questions do not.
 func (d *Discovery) Instances(ctx context.Context, service string, q Question, quiet time.Duration) iter.Seq2[Answer, error] {
 	return func(yield func(Answer, error) bool) {
 		if quiet <= 0 {
