@@ -59,9 +59,9 @@ func NewDiscovery(c conn.Connector) *Discovery {
 // ends when none has answered for so long as quiet says, [DefaultQuiet] for 0, or with ctx. An instance that answers
 // twice is yielded once.
 //
-// No instance is no error. An error ends the sequence: there is no connection, or the broker lets this user not ask
-// ([conn.ErrRefused]). Who does not answer need not be down: older servers, those made with server.WithoutDiscovery, and
-// those without the right to a queue for questions do not.
+// No instance is no error. An error ends the sequence: there is no connection, the broker lets this user not ask
+// ([conn.ErrRefused]), or takes no messages for now ([conn.ErrBlocked]). Who does not answer need not be down: older servers,
+// those made with server.WithoutDiscovery, and those without the right to a queue for questions do not.
 func (d *Discovery) Instances(ctx context.Context, service string, q Question, quiet time.Duration) iter.Seq2[Answer, error] {
 	return func(yield func(Answer, error) bool) {
 		if quiet <= 0 {
@@ -113,11 +113,11 @@ func (d *Discovery) ask(ctx context.Context, service string, q Question, quiet t
 				}
 			}
 		case <-silence.C:
-			return nil
+			return e.silent(len(seen))
 		case <-ctx.Done():
-			return nil
+			return e.silent(len(seen))
 		case <-e.session.Done():
-			return fmt.Errorf("ask instances: session lost: %w", e.session.Err())
+			return fmt.Errorf("ask instances: %w: %w", conn.ErrClosed, e.session.Err())
 		}
 	}
 	return nil

@@ -135,8 +135,8 @@ func TestInstancesLost(t *testing.T) {
 		c := r.broker.Connector("discovery")
 		d := r.discover(c)
 		time.AfterFunc(time.Second, r.broker.Stop)
-		if err := failure(d, t.Context(), "math"); err == nil {
-			t.Error("no error of a lost session")
+		if err := failure(d, t.Context(), "math"); !errors.Is(err, conn.ErrClosed) {
+			t.Errorf("lost session: got %v", err)
 		}
 		if err := failure(d, t.Context(), "math"); !errors.Is(err, conn.ErrNotConnected) {
 			t.Errorf("without a broker: got %v", err)
@@ -235,4 +235,27 @@ func ExampleDiscovery() {
 		}
 		fmt.Println(a.Name, a.State, a.Uptime(), a.Info.Methods)
 	}
+}
+
+// A broker in an alarm keeps a question, which is another thing than that nobody answers it.
+func TestInstancesInAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		s, err := r.broker.Connector("mute").Session(t.Context())
+		must(t, err)
+		defer s.Close(context.Background())
+		q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+		must(t, err)
+		must(t, s.DeclareExchange(t.Context(), wire.QuestionExchange))
+		must(t, s.BindQueue(t.Context(), q.Name, wire.DiscoveryExchange, wire.DiscoveryKey("math")))
+		d := r.discover(r.broker.Connector("discovery"))
+		if err := failure(d, t.Context(), "math"); err != nil {
+			t.Errorf("nobody answers: got %v", err)
+		}
+		time.AfterFunc(time.Second, r.broker.Block)
+		if err := failure(d, t.Context(), "math"); !errors.Is(err, conn.ErrBlocked) {
+			t.Errorf("in an alarm: got %v, want %v", err, conn.ErrBlocked)
+		}
+		r.broker.Unblock()
+	})
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -70,4 +71,12 @@ func (e *ear) hear(id string, i *rpc.Instance) {
 	case e.asked[id] <- heard{i, time.Now()}: // nobody's is nil, and never ready
 	default:
 	}
+}
+
+// silent is the end of a question that so many have answered, and nobody any more: nil, unless the broker still keeps it.
+func (e *ear) silent(answers int) error {
+	if answers == 0 && e.session.Blocked() != nil {
+		return fmt.Errorf("ask instances: %w", conn.ErrBlocked)
+	}
+	return nil
 }

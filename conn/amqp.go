@@ -240,8 +240,11 @@ func (s *session) call(ctx context.Context, op string, f func() error, undo func
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, amqp.ErrClosed) {
+		switch {
+		case errors.Is(err, amqp.ErrClosed), cutOff(err) && s.Err() != nil: // of two connections the other may be why
 			return s.closedErr(op)
+		case cutOff(err):
+			return fmt.Errorf("%s: %w: %w", op, ErrClosed, fromLibrary(err))
 		}
 		return fmt.Errorf("%s: %w", op, fromLibrary(err))
 	case <-ctx.Done():
@@ -264,6 +267,12 @@ func fromLibrary(err error) error {
 	default:
 		return fmt.Errorf("connection lost: %s", e.Reason)
 	}
+}
+
+// cutOff tells the errors of a connection that the network has ended.
+func cutOff(err error) bool {
+	e, ok := errors.AsType[*amqp.Error](err)
+	return ok && e != nil && !e.Server && e.Code == amqp.FrameError && !unreadable(e)
 }
 
 // unreadable tells the errors that the library's reader ended the connection for from those of the network: it keeps only

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -32,7 +33,7 @@ func (s *session) doOr(ctx context.Context, op string, names []string, f func(ch
 	if err := checkNames(names...); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	op += " " + names[0]
+	op = strings.TrimSuffix(op+" "+names[0], " ") // the broker names some queues
 	select {
 	case <-s.control.turn:
 	case <-s.done:

@@ -35,6 +35,7 @@ type socket struct {
 	net.Conn
 	timeout atomic.Int64 // nanoseconds for a write
 	lost    atomic.Bool  // reading has failed, and not since the peer has hung up
+	overdue atomic.Bool  // the peer has let a deadline pass
 	first   atomic.Int32 // the first byte of the peer, and 256; 0 before it
 
 	mu     sync.Mutex  // held while something is written; guards what follows, and changes of behind
@@ -114,6 +115,7 @@ func (s *socket) Read(b []byte) (int, error) {
 	}
 	if err != nil && err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
 		s.lost.Store(true)
+		s.overdue.Store(errors.Is(err, os.ErrDeadlineExceeded))
 	}
 	return n, err
 }
@@ -188,12 +190,14 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		return nil, err
 	}
 	c, err := amqp.DialConfig(withoutTLS(e.url), config)
-	if !unwatch() && (err == nil || errors.Is(err, net.ErrClosed)) {
+	ended := !unwatch()
+	if ended && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = ctx.Err()
 	}
 	if err != nil {
 		if sock != nil {
 			sock.Conn.Close()
+			sock.overdue.CompareAndSwap(false, ended)
 		}
 		return nil, handshakeError(err, e, sock, time.Since(start))
 	}
@@ -262,6 +266,8 @@ func handshakeError(err error, e endpoint, sock *socket, took time.Duration) err
 		return alertError(answer.Reason)
 	case e.uri.Scheme == "amqp" && sock.first.Load() == 256+tlsAlert:
 		return &TLSError{"the broker speaks it on this port", "use amqps://, or the port for amqp://, usually 5672", nil}
+	case sock.overdue.Load():
+		return fmt.Errorf("handshake: no answer within %v", took.Round(100*time.Millisecond))
 	case answer.Code == amqp.AccessRefused && answer != amqp.ErrSASL && (sock.lost.Load() || took < refusalDelay):
 		return errors.New("connection lost in the handshake")
 	case answer.Code == amqp.AccessRefused:

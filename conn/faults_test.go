@@ -284,6 +284,18 @@ func TestSilentFromTheStart(t *testing.T) {
 	within(t, "end of the session", 2*heartbeat, s.Done())
 }
 
+// What waits for an answer when the session ends learns why that was, and not that the sockets were closed then.
+func TestAnswerLostWithTheSession(t *testing.T) {
+	p := proxy(t, testbroker.URL(t))
+	s, err := open(t, p.URL(), conn.WithHeartbeat(heartbeat)).Dial(t.Context())
+	must(t, err)
+	p.Inject(chaos.Stall{})
+	_, err = s.InspectQueue(t.Context(), "nonesuch")
+	if !errors.Is(err, conn.ErrClosed) || strings.Contains(err.Error(), net.ErrClosed.Error()) {
+		t.Errorf("got %v, want %v and why", err, conn.ErrClosed)
+	}
+}
+
 // A watchedConn tells when the handshake is over, and when the library closes it.
 type watchedConn struct {
 	net.Conn

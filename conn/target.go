@@ -44,6 +44,9 @@ func Targets(urls string, opts ...Option) ([]*Target, error) {
 // String returns the URL without credentials.
 func (t *Target) String() string { return t.endpoint.String() }
 
+// URL returns the URL as it was given, with its password: for another AMQP library, and not to be shown.
+func (t *Target) URL() string { return t.endpoint.url }
+
 // Probe opens one connection, as a session would two, to ask the broker with. Its errors are those of a dial.
 func (t *Target) Probe(ctx context.Context) (*Probe, error) {
 	l, err := dialLink(ctx, t.endpoint, t.opts.name+" probe", t.opts)

@@ -280,3 +280,22 @@ func TestAnswerOvertakesTheGreeting(t *testing.T) {
 		}
 	}
 }
+
+// A broker that is frozen takes connections, since the system does that in its place, and answers nothing.
+func TestNoAnswerToTheHandshake(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	url := "amqp://" + l.Addr().String()
+	want := "handshake: no answer within "
+	if err := why(t, url+"?connection_timeout=200"); !strings.Contains(err.Error(), want) {
+		t.Errorf("session: got %v, want %q", err, want)
+	}
+	targets, err := conn.Targets(url)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := targets[0].Probe(ctx); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("probe: got %v, want %q", err, want)
+	}
+}

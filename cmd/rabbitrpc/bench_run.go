@@ -14,6 +14,7 @@ import (
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench"
 	benchreport "github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/report"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
 func (f *benchFlags) run(ctx context.Context, out, errs io.Writer) error {
@@ -60,7 +61,11 @@ func (f *benchFlags) reach(ctx context.Context, errs io.Writer) error {
 		return err
 	}
 	defer closeWithin(time.Second, m.Close)
-	return reach(ctx, m, errs)
+	err = reach(ctx, m, errs)
+	if errors.Is(err, conn.ErrNotConnected) && !errors.Is(err, conn.ErrRefused) && !errors.Is(err, conn.ErrTLS) {
+		return &hintedError{err, "is RabbitMQ running there? --url says where"} // there is no --timeout
+	}
+	return err
 }
 
 func (f *benchFlags) write(out io.Writer, r *benchreport.Report) error {

@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +49,16 @@ func (f *callFlags) request(cmd *cobra.Command, args []string) (*rpc.Request, er
 	return r, nil
 }
 
+var negative = regexp.MustCompile(` in (-[0-9].*)$`)
+
+// minusHint says how a request may be a negative number, which looks like a flag.
+func minusHint(cmd *cobra.Command, err error) error {
+	if m := negative.FindStringSubmatch(err.Error()); m != nil {
+		return &hintedError{err, "a request may begin with a minus after --, as in: " + cmd.CommandPath() + " math fib -- " + m[1]}
+	}
+	return &usageError{cmd.CommandPath(), err}
+}
+
 // header reads what -H says.
 func (f *callFlags) header(cmd *cobra.Command) (rpc.Header, error) {
 	header := make(rpc.Header, len(f.headers))
@@ -75,6 +88,9 @@ func readBody(cmd *cobra.Command, argument, contentType string) ([]byte, error) 
 		return []byte(argument), nil
 	}
 	body, err := io.ReadAll(io.LimitReader(in, maxBody+1))
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // name is the path
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", name, err)

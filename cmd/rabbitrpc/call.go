@@ -23,7 +23,7 @@ file. With --queue it is the body of a message to that queue, as in RabbitMQ's t
 a request may begin with a minus, and a request that begins with @ is read with -.
 
 The timeout is for all of it: to connect, to call, and to call again if a server or
-the broker fails on the way. An error goes to standard error, and says whether the
+the broker fails on the way; to hang up takes a second more at most. An error goes to standard error, and says whether the
 call was executed: yes, no, or unknown.
 
 With -o raw the body is all that is printed, as it came. With -o json it is one object,
@@ -73,6 +73,7 @@ func newCall() *cobra.Command {
 		Args:                  f.args,
 		RunE:                  f.run,
 	}
+	cmd.SetFlagErrorFunc(minusHint)
 	f.add(cmd)
 	return cmd
 }
@@ -138,7 +139,10 @@ func (f *callFlags) run(cmd *cobra.Command, args []string) error {
 		return f.many(ctx, cmd.OutOrStdout(), c, r)
 	case f.describe:
 		defer done()
-		return f.described(connecting, cmd.OutOrStdout(), c, r)
+		if err := f.described(connecting, cmd.OutOrStdout(), c, r); err != nil {
+			return f.answered(cmd.OutOrStdout(), nil, err, time.Since(start))
+		}
+		return nil
 	}
 	defer done()
 	start = time.Now()
@@ -161,7 +165,6 @@ func (f *callFlags) client(ctx context.Context, complaints io.Writer) (c *client
 		traces.close()
 		return nil, nil, err
 	}
-	hangUp := func() { closeWithin(time.Second, m.Close); traces.close() }
 	opts := append(traces.client(), client.WithTimeout(f.timeout), client.WithQueue(f.queue), client.WithMaxBody(maxBody))
 	if f.wait {
 		opts = append(opts, client.WaitForServer())
@@ -175,11 +178,18 @@ func (f *callFlags) client(ctx context.Context, complaints io.Writer) (c *client
 	if c, err = client.New(m, opts...); err == nil {
 		err = connected(ctx, m, complaints)
 	}
+	hangUp := func(ctx context.Context) error {
+		if c != nil {
+			c.Close(ctx)
+		}
+		return m.Close(ctx)
+	}
+	done = func() { closeWithin(time.Second, hangUp); traces.close() }
 	if err != nil {
-		hangUp()
+		done()
 		return nil, nil, err
 	}
-	return c, func() { closeWithin(time.Second, c.Close); hangUp() }, nil
+	return c, done, nil
 }
 
 // errNoDialEnded is all that is known when the timeout is over before the first dial has ended.

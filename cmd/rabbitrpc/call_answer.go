@@ -54,7 +54,7 @@ func (f *callFlags) answered(out io.Writer, reply *rpc.Reply, err error, took ti
 	var e *rpc.Error
 	if err != nil {
 		var coded bool
-		if e, coded = errors.AsType[*rpc.Error](err); !coded || f.output != "json" || f.describe || f.count > 1 {
+		if e, coded = errors.AsType[*rpc.Error](err); !coded || f.output != "json" {
 			return err
 		}
 	}

@@ -60,6 +60,7 @@ type tally struct {
 type failure struct {
 	code     rpc.Code
 	executed rpc.Execution
+	kept     bool // back by the breaker
 }
 
 type failed struct {
@@ -79,7 +80,7 @@ func (t *tally) add(took time.Duration, err error) {
 	}
 	t.failed++
 	t.first = cmp.Or(t.first, err)
-	kind := failure{rpc.CodeOf(err), rpc.Executed(err)}
+	kind := failure{rpc.CodeOf(err), rpc.Executed(err), errors.Is(err, client.ErrBreakerOpen)}
 	if t.failures[kind] == nil {
 		text := err.Error()
 		if e, ok := errors.AsType[*rpc.Error](err); ok {

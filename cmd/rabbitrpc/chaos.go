@@ -51,3 +51,11 @@ func listScenarios(out io.Writer) error {
 	}
 	return w.Flush()
 }
+
+// scenarioNames completes the names of scenarios.
+func scenarioNames(*cobra.Command, []string, string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+	for _, s := range scenario.All() {
+		names = append(names, cobra.CompletionWithDesc(s.Name, s.About))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -59,9 +59,10 @@ type chaosFlags struct {
 func newChaosRun() *cobra.Command {
 	var f chaosFlags
 	cmd := &cobra.Command{
-		Use:   "run [SCENARIO...]",
-		Short: "Run scenarios, and check what was promised",
-		Long:  chaosRunHelp,
+		Use:               "run [SCENARIO...]",
+		ValidArgsFunction: scenarioNames,
+		Short:             "Run scenarios, and check what was promised",
+		Long:              chaosRunHelp,
 		Example: `  rabbitrpc chaos run
   rabbitrpc chaos run broker-killed half-open --report report.html
   rabbitrpc chaos run --duration 10m --callers 64 --seed 7

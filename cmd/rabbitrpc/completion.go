@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/rabbitrpc/rabbitrpc/chaos/bank"
+	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
 )
 
 const completionHelp = `Print the script that makes a shell complete commands, flags and their values.
@@ -53,6 +56,8 @@ func newCompletion() *cobra.Command {
 var flagValues = map[string][]string{
 	"log-level": {"debug", "info", "warn", "error", logOff},
 	"as":        roleNames(),
+	"mode":      worker.Modes,
+	"store":     bank.Stores,
 }
 
 // completeValues makes all commands complete the values of flags, and not the names of files where none are taken.

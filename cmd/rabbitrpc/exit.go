@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
@@ -22,7 +23,7 @@ const (
 const exitHelp = `Exit codes:
   0       it worked
   1       usage or configuration is wrong, or the command failed
-  2       no connection with the broker
+  2       no connection with the broker, or not to the end
   3       nobody serves what was called
   4       no answer before the timeout
   5       no answer for another reason
@@ -51,11 +52,11 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, errFound):
 		return exitFound
-	case errors.Is(err, conn.ErrNotConnected):
+	case errors.Is(err, conn.ErrNotConnected), errors.Is(err, conn.ErrClosed) && !errors.Is(err, conn.ErrRefused):
 		return exitNoBroker
 	case errors.Is(err, client.ErrNoServer), errors.Is(err, errNoInstance):
 		return exitNoServer
-	case coded && e.Code == rpc.DeadlineExceeded:
+	case coded && e.Code == rpc.DeadlineExceeded, !coded && errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
 	case coded && e.Code != rpc.InvalidArgument:
 		return exitNoAnswer

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,8 +32,11 @@ func TestExitCode(t *testing.T) {
 		{"any other", errors.New("no"), 1},
 		{"request that cannot be sent", local(rpc.InvalidArgument, conn.ErrInvalid), 1},
 		{"no connection", local(rpc.Unavailable, fmt.Errorf("%w: refused", conn.ErrNotConnected)), 2},
+		{"connection lost on the way", fmt.Errorf("ask instances: %w", conn.ErrClosed), 2},
+		{"connection lost for want of a right", fmt.Errorf("ask instances: %w: %w", conn.ErrClosed, &conn.Error{Code: 403}), 1},
 		{"no server", local(rpc.Unavailable, client.ErrNoServer), 3},
 		{"no answer in time", local(rpc.DeadlineExceeded, errors.New("no reply in time")), 4},
+		{"no answer of the broker in time", fmt.Errorf("declare queue q: %w", context.DeadlineExceeded), 4},
 		{"all servers busy", local(rpc.Unavailable, errors.New("busy")), 5},
 		{"parked: denied", &parked.DeniedError{Need: "read q", Err: &conn.Error{Code: 403}}, 1},
 		{"parked: busy", parked.ErrBusy, 1},
@@ -87,6 +91,12 @@ func TestReport(t *testing.T) {
 			rpc.Errorf(rpc.Unavailable, "%w: %w", conn.ErrNotConnected, errNoDialEnded).WithExecuted(rpc.ExecutedNo),
 			"rabbitrpc: unavailable: no connection with the broker: the broker did not answer before the timeout (executed: no)\n" +
 				"hint: RabbitMQ takes three seconds to refuse a wrong password: try a longer --timeout, then check host and port\n",
+		},
+		{
+			"the broker is frozen",
+			fmt.Errorf("declare queue q: %w", context.DeadlineExceeded),
+			"rabbitrpc: declare queue q: context deadline exceeded\n" +
+				"hint: the broker did not answer in time: rabbitrpc doctor shows how far it gets\n",
 		},
 		{
 			"a right is missing",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/parked"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 const parkedRequeueHelp = `Send parked requests to their service again. They wait in its queue until a server
@@ -84,11 +86,15 @@ func (f *some) each(cmd *cobra.Command, args []string, confirm func(context.Cont
 		if err := confirm(ctx, n, these); err != nil {
 			return err
 		}
+		var unfit unfit
 		for r, err := range requests {
 			if err = errors.Join(err, ctx.Err()); err != nil {
 				return err
 			}
 			done, err := one(ctx, q, r, do)
+			if f.all && unfit.add(err) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -96,8 +102,32 @@ func (f *some) each(cmd *cobra.Command, args []string, confirm func(context.Cont
 				return fmt.Errorf("write what was done: %w", err)
 			}
 		}
-		return nil
+		return unfit.err()
 	})
+}
+
+// unfit are messages that are no requests and stay parked. They do not keep the others from their service.
+type unfit struct {
+	first error
+	n     int
+}
+
+// add reports whether err is that of such a message.
+func (u *unfit) add(err error) bool {
+	if !errors.Is(err, wire.ErrNotParked) && !errors.Is(err, wire.ErrNoMethod) {
+		return false
+	}
+	u.first = cmp.Or(u.first, errors.Unwrap(err))
+	u.n++
+	return true
+}
+
+func (u *unfit) err() error {
+	if u.n == 0 {
+		return nil
+	}
+	return &hintedError{fmt.Errorf("%d stay parked: %w", u.n, u.first), fmt.Sprintf(
+		"look at them with rabbitrpc parked show, and drop them; from %d on they also keep what is behind them", streamed)}
 }
 
 func list(these []*parked.Request) iter.Seq2[*parked.Request, error] {

@@ -26,7 +26,7 @@ and in the end one with the summary.
 const pingExits = `Exit codes:
   0       an instance has answered
   1       usage or configuration is wrong, or the command failed
-  2       no connection with the broker
+  2       no connection with the broker, or not to the end
   3       no instance has answered
   130     stopped by Ctrl-C or SIGTERM before it was connected`
 
@@ -91,18 +91,21 @@ func (f *pingFlags) run(ctx context.Context, cmd *cobra.Command, service string)
 	p := newPinger(service, cmd.OutOrStdout(), f.output == "json")
 	tick := time.NewTicker(f.interval)
 	defer tick.Stop()
+	var failed error // of the latest ping
 	for seq := 1; ctx.Err() == nil; seq++ {
 		last := seq == f.count
 		wait := f.interval
 		if last {
 			wait = client.DefaultQuiet
 		}
-		err := p.ping(ctx, d, seq, wait)
+		failed = p.ping(ctx, d, seq, wait)
 		switch {
-		case errors.Is(err, conn.ErrRefused):
-			return denied(err)
-		case err != nil && ctx.Err() == nil:
-			fmt.Fprintf(cmd.ErrOrStderr(), "rabbitrpc: ping %d: %s\n", seq, sentence(err.Error()))
+		case p.unwritten != nil:
+			return failed
+		case errors.Is(failed, conn.ErrRefused):
+			return denied(failed)
+		case failed != nil && ctx.Err() == nil:
+			fmt.Fprintf(cmd.ErrOrStderr(), "rabbitrpc: ping %d: %s\n", seq, sentence(failed.Error()))
 		}
 		if last {
 			break
@@ -115,10 +118,13 @@ func (f *pingFlags) run(ctx context.Context, cmd *cobra.Command, service string)
 	if err := p.end(); err != nil {
 		return err
 	}
-	if p.answers == 0 {
-		return unanswered(context.WithoutCancel(ctx), d, service)
+	switch {
+	case p.answers > 0:
+		return nil
+	case errors.Is(failed, conn.ErrBlocked):
+		return fmt.Errorf("%w for service %s: %w", errNoInstance, service, conn.ErrBlocked)
 	}
-	return nil
+	return unanswered(context.WithoutCancel(ctx), d, service)
 }
 
 // unanswered is the error for a service none of whose instances has answered, with what is known of it besides.

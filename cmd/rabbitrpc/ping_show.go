@@ -17,6 +17,7 @@ type pinger struct {
 	out       io.Writer
 	paint     painter
 	json      bool
+	unwritten error // of the output: nobody sees what comes
 	asked     int
 	missed    int // pings that nobody answered
 	answers   int
@@ -38,9 +39,15 @@ func newPinger(service string, out io.Writer, asJSON bool) *pinger {
 	return &pinger{service: service, out: out, paint: painterFor(out), json: asJSON, all: newLatencies(), instances: make(map[string]*pinged)}
 }
 
+const opening = time.Second // of a queue for the answers, and the like, before the first ping
+
 // ping asks once, and shows who answers within the wait.
 func (p *pinger) ping(ctx context.Context, d *client.Discovery, seq int, wait time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	limit := wait
+	if seq == 1 {
+		limit += opening
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	p.asked++
 	before := p.answers
@@ -56,14 +63,14 @@ func (p *pinger) ping(ctx context.Context, d *client.Discovery, seq int, wait ti
 		if err != nil {
 			return err
 		}
-		if err := p.answer(seq, &a); err != nil {
-			return err
+		if p.unwritten = p.answer(seq, &a); p.unwritten != nil {
+			return p.unwritten
 		}
 	}
 	if p.answers == before && !p.json {
-		fmt.Fprintln(p.out, p.paint(red, fmt.Sprintf("no answer: seq=%d", seq)))
+		_, p.unwritten = fmt.Fprintln(p.out, p.paint(red, fmt.Sprintf("no answer: seq=%d", seq)))
 	}
-	return nil
+	return p.unwritten
 }
 
 func (p *pinger) answer(seq int, a *client.Answer) error {
@@ -108,18 +115,19 @@ func (p *pinger) end() error {
 			"service": p.service, "asked": p.asked, "unanswered": p.missed, "answers": p.answers, "instances": all, "ms": p.all.object(),
 		}})
 	}
-	fmt.Fprintf(p.out, "\n%s: pings %d, unanswered %d, answers %d, instances %d\n", p.service, p.asked, p.missed, p.answers, len(p.names))
+	text := fmt.Sprintf("\n%s: pings %d, unanswered %d, answers %d, instances %d\n", p.service, p.asked, p.missed, p.answers, len(p.names))
 	if p.answers > 0 {
-		fmt.Fprintln(p.out, p.all)
+		text += fmt.Sprintln(p.all)
 	}
 	if len(p.names) > 1 {
 		for _, id := range p.names {
 			i := p.instances[id]
-			fmt.Fprintf(p.out, "%s: %d answers  min %s  avg %s  max %s\n", printable(i.Name, ""), i.Answers, millis(i.least.Microseconds()),
+			text += fmt.Sprintf("%s: %d answers  min %s  avg %s  max %s\n", printable(i.Name, ""), i.Answers, millis(i.least.Microseconds()),
 				millis((i.sum / time.Duration(i.Answers)).Microseconds()), millis(i.most.Microseconds()))
 		}
 	}
-	return nil
+	_, err := io.WriteString(p.out, text)
+	return err
 }
 
 // writeLine writes a JSON object on a line of its own.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -99,8 +100,14 @@ func hint(err error) string {
 		return "RabbitMQ takes three seconds to refuse a wrong password: try a longer --timeout, then check host and port"
 	case errors.Is(err, conn.ErrNotConnected):
 		return "is RabbitMQ running there? --url or RABBITMQ_URL says where, --timeout how long to try"
+	case errors.Is(err, conn.ErrClosed):
+		return "the connection was lost on the way: try again; rabbitrpc doctor shows whether the broker is there"
+	case errors.Is(err, conn.ErrBlocked):
+		return "rabbitrpc doctor says why it takes none, and what to do"
 	case errors.Is(err, client.ErrNoServer):
 		return "check the name, or start a server: rabbitrpc serve is one of the service math"
+	case !coded && errors.Is(err, context.DeadlineExceeded):
+		return "the broker did not answer in time: rabbitrpc doctor shows how far it gets"
 	case !coded:
 		return ""
 	case e.Remote && e.Code == rpc.Unimplemented:

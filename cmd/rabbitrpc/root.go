@@ -123,11 +123,10 @@ func brokerURL(flag string) (url, source string) {
 // open dials the broker that the flag or the environment names. An error says which of them cannot be right.
 func open(ctx context.Context, flag, name string, log *slog.Logger) (*conn.Manager, error) {
 	url, source := brokerURL(flag)
-	m, err := conn.Open(ctx, url, conn.WithBackgroundDial(), conn.WithName(name), conn.WithLogger(log))
-	if err != nil {
+	if err := conn.CheckURL(url); err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
-	return m, nil
+	return conn.Open(ctx, url, conn.WithBackgroundDial(), conn.WithName(name), conn.WithLogger(log))
 }
 
 // closeWithin closes something in good order, if that does not take too long.

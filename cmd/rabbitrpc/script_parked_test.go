@@ -21,8 +21,8 @@ import (
 )
 
 func park(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 4 || len(args) > 5 {
-		ts.Fatalf("usage: park SERVICE ID METHOD FILE [CONTENT-TYPE]")
+	if len(args) < 4 || len(args) > 5 {
+		ts.Fatalf("usage: [!] park SERVICE ID METHOD FILE [CONTENT-TYPE]")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -38,10 +38,15 @@ func park(ts *testscript.TestScript, neg bool, args []string) {
 	s, done, err := sessionOf(ctx, ts.Getenv("RABBITMQ_URL"))
 	ts.Check(err)
 	defer done()
-	ts.Check(parkAs(ctx, s, service, nil, &rpc.Request{
-		Service: service, Method: args[2], ContentType: contentType, Body: []byte(ts.ReadFile(args[3])),
-		ID: args[1], Client: "billing/1", Attempt: 1, Header: rpc.Header{"tenant": "blue\x1b[2J"},
-	}))
+	body := []byte(ts.ReadFile(args[3]))
+	if neg {
+		ts.Check(putParked(ctx, s, service, nil, &conn.Message{Key: wire.ParkedQueue(service), CorrelationID: args[1], Type: args[2], Body: body}))
+	} else {
+		ts.Check(parkAs(ctx, s, service, nil, &rpc.Request{
+			Service: service, Method: args[2], ContentType: contentType, Body: body,
+			ID: args[1], Client: "billing/1", Attempt: 1, Header: rpc.Header{"tenant": "blue\x1b[2J"},
+		}))
+	}
 	ts.Defer(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -66,6 +71,14 @@ func sessionOf(ctx context.Context, url string) (s conn.Session, done func(), er
 
 // parkAs parks a request as a server does, in a queue with these arguments besides.
 func parkAs(ctx context.Context, s conn.Session, service string, args map[string]any, r *rpc.Request) error {
+	m := wire.EncodeRequest(r, wire.Attempt{Mode: wire.Queued, ReplyTo: "amq.gen-1", Timeout: time.Second})
+	return putParked(ctx, s, service, args, wire.EncodeParked(m, service, wire.Parking{
+		Reason: "whoever ran it did not live to answer it", Attempts: 5, At: time.Unix(1700000000, 0), Server: "host/1", User: "clerk",
+	}))
+}
+
+// putParked puts a message into the queue of parked requests.
+func putParked(ctx context.Context, s conn.Session, service string, args map[string]any, m *conn.Message) error {
 	all := map[string]any{"x-max-length": int64(10_000)}
 	for name, value := range args {
 		all[name] = value
@@ -77,11 +90,8 @@ func parkAs(ctx context.Context, s conn.Session, service string, args map[string
 	if err != nil {
 		return err
 	}
-	m := wire.EncodeRequest(r, wire.Attempt{Mode: wire.Queued, ReplyTo: "amq.gen-1", Timeout: time.Second})
 	confirms := make(chan bool, 1)
-	err = p.Publish(wire.EncodeParked(m, service, wire.Parking{
-		Reason: "whoever ran it did not live to answer it", Attempts: 5, At: time.Unix(1700000000, 0), Server: "host/1", User: "clerk",
-	}), func(ok bool) { confirms <- ok })
+	err = p.Publish(m, func(ok bool) { confirms <- ok })
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,8 @@ import (
 //	                             run it until it succeeds with so many lines like that
 //	mute QUEUE                   be a server that takes requests and never answers
 //	listen                       take connections at $LATER, where none were taken before, for the broker
-//	park SERVICE ID METHOD FILE [CONTENT-TYPE]
-//	                             park a request, as a server does; ID and METHOD may have escapes as in Go
+//	[!] park SERVICE ID METHOD FILE [CONTENT-TYPE]
+//	                             park a request, as a server does, or as none would; ID and METHOD may have escapes as in Go
 //	user NAME CONFIGURE WRITE READ
 //	                             make a user of the broker with these rights; $NAME is its URL
 //	upstream                     start an HTTP server, at $UPSTREAM

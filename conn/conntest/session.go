@@ -136,7 +136,7 @@ func (s *session) DeclareExchange(ctx context.Context, e conn.Exchange) error {
 }
 
 func (s *session) DeclareQueue(ctx context.Context, declared conn.Queue) (info conn.QueueInfo, err error) {
-	err = s.do(ctx, "declare queue "+declared.Name, func() error {
+	err = s.do(ctx, strings.TrimSuffix("declare queue "+declared.Name, " "), func() error {
 		q, err := s.b.declareQueue(declared, s)
 		if err == nil {
 			info = q.info()

@@ -18,9 +18,10 @@ const headerParkedCall = "parked-call"
 // unparker is the client of requests that were parked.
 const unparker = "rabbitrpc parked"
 
+// What [EncodeUnparked] cannot make a request of.
 var (
-	errNotParked = errors.New("no server has put it there")
-	errNoMethod  = errors.New("it names no method") // it came from a plain queue
+	ErrNotParked = errors.New("no server has put it there")
+	ErrNoMethod  = errors.New("it names no method") // it came from a plain queue
 )
 
 // EncodeUnparked makes a parked request one to its service again, that waits there until somebody serves it. Its error says
@@ -31,10 +32,10 @@ var (
 func EncodeUnparked(m *conn.Message, service string) (*conn.Message, error) {
 	p, ok := DecodeParked(m)
 	if !ok {
-		return nil, errNotParked
+		return nil, ErrNotParked
 	}
 	if m.Type == "" {
-		return nil, errNoMethod
+		return nil, ErrNoMethod
 	}
 	out := Reparked(m, service)
 	out.Exchange = Exchange(service)

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -62,6 +63,9 @@ var sessions = []testCase{
 		wantErr(t, "consume", err, conn.ErrClosed)
 		_, err = a.DeclareQueue(a.ctx, conn.Queue{})
 		wantErr(t, "declare queue", err, conn.ErrClosed)
+		if want := "declare queue: "; !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("a queue that the broker names: got %v, want %q first", err, want)
+		}
 		wantErr(t, "declare exchange", a.DeclareExchange(a.ctx, topic), conn.ErrClosed)
 		wantErr(t, "bind", a.BindQueue(a.ctx, q, "amq.direct", "k"), conn.ErrClosed)
 		wantErr(t, "delete", a.DeleteQueue(a.ctx, q), conn.ErrClosed)

@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/report"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/load"
-	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/rawloop"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
 // Config says what to measure. The command has checked it.
@@ -59,6 +58,7 @@ type Progress struct {
 type run struct {
 	Config
 	node   *chaos.Node // nil if the broker is not ours
+	one    string      // of the URLs, for who takes no more
 	report *report.Report
 	done   int
 }
@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Config) (_ *report.Report, err error) {
 		defer func() { err = errors.Join(err, r.node.Close()) }()
 		r.URL = r.node.URL()
 	}
-	broker, err := rawloop.Broker(first(r.URL))
+	broker, err := r.choose(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -109,10 +109,27 @@ func (r *run) reported() *report.Report {
 	return r.report
 }
 
-// first returns the first of the URLs of a cluster: the raw loop knows no other.
-func first(urls string) string {
-	one, _, _ := strings.Cut(urls, ",")
-	return one
+const reachTimeout = 10 * time.Second // of one URL
+
+// choose finds the first of the URLs that leads to a broker, for the raw loop, which knows one only, and returns what that
+// broker is.
+func (r *run) choose(ctx context.Context) (broker string, err error) {
+	targets, err := conn.Targets(r.URL)
+	if err != nil {
+		return "", err
+	}
+	for _, t := range targets {
+		reaching, cancel := context.WithTimeout(ctx, reachTimeout)
+		p, failed := t.Probe(reaching)
+		cancel()
+		if failed != nil {
+			err = failed
+			continue
+		}
+		r.one = t.URL()
+		return p.Broker.Product + " " + p.Broker.Version, p.Close()
+	}
+	return "", err
 }
 
 func (r *run) show(format string, args ...any) {

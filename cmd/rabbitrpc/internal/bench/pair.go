@@ -53,7 +53,7 @@ func (r *run) start(ctx context.Context, s worker.Setup) (_ *pair, err error) {
 func (r *run) launch(side worker.Side) (*process, error) {
 	url := r.URL
 	if side.Kind != worker.Own {
-		url = first(url)
+		url = r.one
 	}
 	cmd := r.Worker()
 	cmd.Env = append(append(os.Environ(), "RABBITMQ_URL="+url), side.Env...)

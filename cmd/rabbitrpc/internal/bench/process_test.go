@@ -7,12 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
+	"github.com/rabbitrpc/rabbitrpc/internal/testbroker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbroker.Main(m) }
 
 // TestWorkerDies: what is asked of a process that is gone, or does not answer, comes to an end.
 func TestWorkerDies(t *testing.T) {

@@ -77,13 +77,3 @@ func (l *link) Close() {
 		}
 	}
 }
-
-// Broker returns the product and the version of a broker, as it says.
-func Broker(url string) (string, error) {
-	c, err := amqp.Dial(url)
-	if err != nil {
-		return "", fmt.Errorf("dial: %w", err)
-	}
-	defer c.Close()
-	return fmt.Sprintf("%v %v", c.Properties["product"], c.Properties["version"]), nil
-}

@@ -122,13 +122,4 @@ func TestNoBroker(t *testing.T) {
 	if _, err := Serve(nobody, "q", 1, false, nil); err == nil {
 		t.Error("Serve: no error")
 	}
-	if _, err := Broker(nobody); err == nil {
-		t.Error("Broker: no error")
-	}
-}
-
-func TestBroker(t *testing.T) {
-	if got, err := Broker(testbroker.URL(t)); err != nil || !strings.HasPrefix(got, "RabbitMQ ") {
-		t.Errorf("got %q, %v, want a version of RabbitMQ", got, err)
-	}
 }

@@ -137,3 +137,16 @@ func TestScale(t *testing.T) {
 		}
 	}
 }
+
+func TestTextShowsNothingOfProcessesOfOthers(t *testing.T) {
+	r := synthetic()
+	r.Sides, r.Holds = r.Sides[:1], nil
+	r.Cells = []CellResult{{Cell: worker.Cell{Mode: worker.Direct, Callers: 1, Size: 16}, Rounds: []Round{{{Calls: 1, Rate: 1, ClientCPU: 20, ClientAllocs: 100}}}}}
+	var b strings.Builder
+	if err := r.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"20.0", "-", "-", "-", "100", "-"}; !strings.Contains(strings.Join(strings.Fields(b.String()), " "), strings.Join(want, " ")) {
+		t.Errorf("got %s, want %q for CPU and allocations", b.String(), want)
+	}
+}

@@ -20,12 +20,12 @@ var columns = [...]struct {
 	{"p99", func(m *Measurement) float64 { return m.P99 }, short},
 	{"p99.9", func(m *Measurement) float64 { return m.P999 }, short},
 	{"max", func(m *Measurement) float64 { return m.Max }, short},
-	{"client", func(m *Measurement) float64 { return m.ClientCPU }, tenth},
-	{"server", func(m *Measurement) float64 { return m.ServerCPU }, tenth},
-	{"both", func(m *Measurement) float64 { return m.ClientCPU + m.ServerCPU }, tenth},
-	{"broker", func(m *Measurement) float64 { return m.BrokerCPU }, tenth},
-	{"client", func(m *Measurement) float64 { return m.ClientAllocs }, whole},
-	{"server", func(m *Measurement) float64 { return m.ServerAllocs }, whole},
+	{"client", func(m *Measurement) float64 { return m.ClientCPU }, known(tenth)},
+	{"server", func(m *Measurement) float64 { return m.ServerCPU }, known(tenth)},
+	{"both", both, known(tenth)},
+	{"broker", func(m *Measurement) float64 { return m.BrokerCPU }, known(tenth)},
+	{"client", func(m *Measurement) float64 { return m.ClientAllocs }, known(whole)},
+	{"server", func(m *Measurement) float64 { return m.ServerAllocs }, known(whole)},
 }
 
 const (
@@ -34,6 +34,25 @@ const (
 )
 
 func whole(f float64) string { return fmt.Sprintf("%.0f", f) }
+
+// known shows nothing of a process that is not ours: what it uses is not known, and is 0 in the report.
+func known(show func(float64) string) func(float64) string {
+	return func(f float64) string {
+		if f == 0 {
+			return "-"
+		}
+		return show(f)
+	}
+}
+
+// both is what client and server use together, 0 if the server is not ours.
+func both(m *Measurement) float64 {
+	if m.ServerCPU == 0 {
+		return 0
+	}
+	return m.ClientCPU + m.ServerCPU
+}
+
 func tenth(f float64) string { return fmt.Sprintf("%.1f", f) }
 
 // short writes microseconds with three digits.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,8 @@ func (w *serverWorker) serve(s *Setup) error {
 	case err := <-ended:
 		ended <- err
 		return fmt.Errorf("serve: %w", err)
+	case <-time.After(readyTimeout):
+		return fmt.Errorf("serve: the server is not ready after %v: %w", readyTimeout, cmp.Or(srv.State().Err, errors.New("no word from the broker")))
 	}
 }
 

@@ -98,7 +98,10 @@ func (s *Setup) timeout() time.Duration {
 	return callTimeout
 }
 
-const callTimeout = 30 * time.Second
+const (
+	callTimeout  = 30 * time.Second
+	readyTimeout = 10 * time.Second // of a server
+)
 
 // HoldTimeout is for each call that is held.
 const HoldTimeout = 10 * time.Minute
