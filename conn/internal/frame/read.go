@@ -98,7 +98,7 @@ func readValue(t *text, depth int) any {
 	switch t.octet() {
 	case 'S':
 		return t.long()
-	case 'l':
+	case 'l', 'L': // py-amqp writes the second, which the AMQP library does not read
 		return int64(t.uint64())
 	case 't':
 		return t.octet() != 0
