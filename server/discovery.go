@@ -29,7 +29,7 @@ const (
 )
 
 // beDiscovered answers those who ask which instances there are, until ctx ends. It has sessions of its own: a message that
-// no AMQP library can read would reach all instances at once, and end the session that meets it. Whatever fails here, the
+// the AMQP library cannot read would reach all instances at once, and end the session that meets it. Whatever fails here, the
 // server goes on.
 func (s *Server) beDiscovered(ctx context.Context) {
 	if s.opts.hidden {

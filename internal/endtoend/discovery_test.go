@@ -80,7 +80,7 @@ func TestUnreadableQuestion(t *testing.T) {
 	addr := testbroker.URL(t)
 	m := open(t, addr)
 	method := service(t, m)
-	server := open(t, addr)
+	server := open(t, addr, conn.WithoutDataPlane()) // which would read it
 	serve(t, server, method, double)
 	c, d := newClient(t, m), discovery(t, m)
 	wait(t, "the instance", func() bool { return len(instances(t, d, method.Service)) == 1 })
