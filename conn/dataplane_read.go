@@ -56,7 +56,7 @@ func (r *reader) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := copy(b, r.buf[r.first:min(r.last, r.first+r.pass)])
+	n := copy(b, r.buf[r.first:r.last][:min(r.pass, r.last-r.first)])
 	r.first += n
 	r.pass -= n
 	return n, nil
@@ -68,7 +68,7 @@ func (r *reader) frame() error {
 		return err
 	}
 	head := frame.ParseHead(r.buf[r.first:])
-	size := int(head.Size) + frame.Overhead
+	size := head.Len()
 	lane := r.lanes.get(head.Channel)
 	if lane == nil {
 		r.pass = size

@@ -351,7 +351,8 @@ func TestHostileBroker(t *testing.T) {
 		"no end":        "\x01\x00\x05\x00\x00\x00\x04\x00\x3c\x00\x50\x00",
 		"malformed":     "\x01\x00\x05\x00\x00\x00\x04\x00\x3c\x00\x50\xce",
 		"header alone":  "\x02\x00\x05\x00\x00\x00\x00\xce",
-		"too long":      "\x03\x00\x05\x7f\xff\xff\xff",
+		"too long":      "\x03\x00\x05\x7f\xff\xff\xff", // for an int of 32 bits, too
+		"longest":       "\x03\x00\x05\xff\xff\xff\xff",
 		"close, no end": "\x01\x00\x05\x00\x00\x00\x04\x00\x14\x00\x28\x00",
 	} {
 		l := newLine(&end{reads: bytes.NewReader([]byte(b))})
@@ -363,7 +364,12 @@ func TestHostileBroker(t *testing.T) {
 			t.Errorf("%s: read %v, cause %v", name, err, cause)
 		}
 	}
-	l := newLine(&end{reads: bytes.NewReader([]byte("\x01\x00\x05\x00"))})
+	longest := "\x03\x00\x06\xff\xff\xff\xffx"
+	l := newLine(&end{reads: bytes.NewReader([]byte(longest + longest))})
+	if b, err := io.ReadAll(l); err != nil || string(b) != longest+longest {
+		t.Errorf("the longest frame, of the library: got %x, %v", b, err)
+	}
+	l = newLine(&end{reads: bytes.NewReader([]byte("\x01\x00\x05\x00"))})
 	if _, err := io.ReadAll(l); err != io.ErrUnexpectedEOF {
 		t.Errorf("cut in a frame: got %v, want unexpected EOF", err)
 	}

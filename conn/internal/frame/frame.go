@@ -10,6 +10,7 @@ package frame
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 )
 
 // ErrMalformed is what reading fails with, whatever is wrong.
@@ -40,6 +41,9 @@ type Head struct {
 func ParseHead(b []byte) Head {
 	return Head{Type: b[0], Channel: binary.BigEndian.Uint16(b[1:]), Size: binary.BigEndian.Uint32(b[3:])}
 }
+
+// Len is how many bytes the whole frame has. Where an int cannot say so it is the largest one, and more than anybody takes.
+func (h Head) Len() int { return int(min(int64(h.Size)+Overhead, math.MaxInt)) }
 
 // Payload returns what is inside of a whole frame.
 func Payload(frame []byte) ([]byte, error) {
