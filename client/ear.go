@@ -11,7 +11,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
-const answersAhead = 100 // that are here and not read yet, of 64 KiB each if somebody means well
+const answersAhead = 100 // that are here and not read yet
 
 // An ear is what a discovery has in one session.
 type ear struct {
@@ -44,7 +44,7 @@ func (e *ear) open(ctx context.Context) error {
 		return err
 	}
 	// Anybody can write here: what comes faster than it is read stays with the broker.
-	_, err = e.session.Consume(ctx, conn.Consume{Queue: q.Name, Prefetch: answersAhead, Exclusive: true}, func(d *conn.Delivery) {
+	_, err = e.session.Consume(ctx, conn.Consume{Queue: q.Name, Prefetch: answersAhead, Exclusive: true, MaxBody: wire.MaxAnswer}, func(d *conn.Delivery) {
 		if i, err := wire.DecodeAnswer(&d.Message); err == nil {
 			e.hear(d.CorrelationID, i)
 		}

@@ -2,11 +2,13 @@ package conn
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -322,6 +324,39 @@ func TestFramesAreSorted(t *testing.T) {
 		if want := []string{"1", long, "3", ErrCancelled.Error()}; !slices.Equal(got, want) {
 			t.Errorf("pieces of %d: the lane got %.200q", size, got)
 		}
+	}
+}
+
+// endless is a message with a body of so many bytes, of which none is anywhere before it is read.
+func endless(size int64) io.Reader {
+	const chunk = 64 << 10
+	method := []byte("\x01\x00\x05\x00\x00\x00\x13\x00\x3c\x00\x3c\x01c\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01e\x01k\xce")
+	header := append([]byte("\x02\x00\x05\x00\x00\x00\x0e\x00\x3c\x00\x00"), binary.BigEndian.AppendUint64(nil, uint64(size))...)
+	body := slices.Concat([]byte("\x03\x00\x05\x00\x01\x00\x00"), make([]byte, chunk), []byte("\xce"))
+	all := []io.Reader{bytes.NewReader(method), bytes.NewReader(append(header, "\x00\x00\xce"...))}
+	for range size / chunk {
+		all = append(all, bytes.NewReader(body))
+	}
+	return io.MultiReader(all...)
+}
+
+// A body that is longer than is of use takes no more memory than one that is not.
+func TestLongBodyIsCut(t *testing.T) {
+	const most, size = 100_000, 256 << 20
+	l := newLine(&end{reads: endless(size)})
+	got := 0
+	c := &lane{id: 5, over: func(err error) { t.Error(err) }}
+	c.inbox.MostBody = most
+	c.take = func(frame.Event) { got = len(c.inbox.Body) }
+	l.lanes.add(c)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if b, err := io.ReadAll(l); err != nil || len(b) > 0 || got != most {
+		t.Errorf("got %d bytes of the body and %d others, %v; want %d", got, len(b), err, most)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("%d bytes were allocated", took)
 	}
 }
 

@@ -45,7 +45,7 @@ func TestBounds(t *testing.T) {
 	}{
 		{"no correlation id", func(m *conn.Message) { m.CorrelationID = "" }, "invalid_argument: request has no correlation id"},
 		{"body too large", func(m *conn.Message) { m.Body = []byte(strings.Repeat("evil", 300)) },
-			"invalid_argument: request body has 1200 bytes, at most 1000 are allowed"},
+			"invalid_argument: request body has more than 1000 bytes"},
 		{"too many headers", func(m *conn.Message) {
 			for i := range 64 {
 				m.Headers[fmt.Sprint("evil", i)] = evil
@@ -128,6 +128,19 @@ func TestBounds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of what is too large for a request no session needs to keep more than that.
+func TestLargeBodiesAreNotKept(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var got []string
+		c := &hooked{Connector: r.conn, consume: func(c conn.Consume) { got = append(got, fmt.Sprint(c.Queue, " ", c.MaxBody)) }}
+		r.start(c, twice, server.WithQueue("rpc_queue", "double"), server.WithLimits(server.Limits{Body: 1000}), server.WithoutDiscovery())
+		slices.Sort(got)
+		if want := []string{"rabbitrpc.math 1000", "rpc_queue 1000"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
 
 const noJSON = "invalid_argument: decode request: malformed JSON at byte 1"

@@ -121,7 +121,7 @@ func (s *Server) openInstance(ctx context.Context, session conn.Session, queue s
 		return err
 	}
 	// One at a time: what is over the rate waits in the queue, where it is bounded and soon gone.
-	_, err = session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: 1, Exclusive: true}, question)
+	_, err = session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: 1, Exclusive: true, MaxBody: questionBurst << 10}, question)
 	return err
 }
 

@@ -276,6 +276,7 @@ type hooked struct {
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	dial    func(conn.Session) // after each Dial
 	gather  func(wait time.Duration, until time.Time)
+	consume func(conn.Consume)
 
 	mu         sync.Mutex // guards publishers
 	publishers int        // opened, and not closed
@@ -322,6 +323,13 @@ func (s hookedSession) DeclareQueue(ctx context.Context, q conn.Queue) (conn.Que
 		}
 	}
 	return s.Session.DeclareQueue(ctx, q)
+}
+
+func (s hookedSession) Consume(ctx context.Context, c conn.Consume, handle func(*conn.Delivery)) (conn.Consumer, error) {
+	if s.h.consume != nil {
+		s.h.consume(c)
+	}
+	return s.Session.Consume(ctx, c, handle)
 }
 
 func (s hookedSession) Gather(wait time.Duration, until time.Time) {

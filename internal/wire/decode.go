@@ -118,7 +118,7 @@ func died(m *conn.Message) bool {
 
 func checkSize(_ *Call, m *conn.Message, src Source) error {
 	if len(m.Body) > src.Limits.Body {
-		return invalid("request body has %d bytes, at most %d are allowed", len(m.Body), src.Limits.Body)
+		return invalid("request body has more than %d bytes", src.Limits.Body)
 	}
 	if len(m.Headers) > src.Limits.Headers {
 		return invalid("request has %d headers, at most %d are allowed", len(m.Headers), src.Limits.Headers)

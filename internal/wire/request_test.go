@@ -372,7 +372,8 @@ func headersFrom(data []byte) map[string]any {
 
 // messages are all that an error to a caller can say, without what is quoted and counted.
 var messages = map[string]bool{
-	"request body has # bytes, at most # are allowed":                                 true,
+	"request is a dead letter of another queue":                                       true,
+	"request body has more than # bytes":                                              true,
 	"request has # headers, at most # are allowed":                                    true,
 	"request headers have # bytes, at most # are allowed":                             true,
 	"header rpc-version must be #, the only protocol version that this server speaks": true,
