@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -357,6 +358,45 @@ func TestLongBodyIsCut(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
 		t.Errorf("%d bytes were allocated", took)
+	}
+}
+
+// RabbitMQ may send a header that is longer than was agreed: such a message has no properties, and ends nothing.
+func TestLongHeader(t *testing.T) {
+	routing := "\x01\x00\x05\x00\x00\x00\x13\x00\x3c\x00\x3c\x01c\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01e\x01k\xce"
+	message := func(properties, body, end string) string {
+		payload := "\x00\x3c\x00\x00" + string(binary.BigEndian.AppendUint64(nil, uint64(len(body)))) + properties
+		header := "\x02\x00\x05" + string(binary.BigEndian.AppendUint32(nil, uint32(len(payload)))) + payload + end
+		if body != "" {
+			header += "\x03\x00\x05" + string(binary.BigEndian.AppendUint32(nil, uint32(len(body)))) + body + "\xce"
+		}
+		return routing + header
+	}
+	long := "\x04\x00\x01c" + strings.Repeat("x", 300_000)
+	stream := message(long, "body", "\xce") + message(long, "", "\xce") + message("\x04\x00\x01c", "next", "\xce")
+	for _, size := range []int{1, 1000, len(stream)} {
+		l := newLine(&end{reads: pieces{strings.NewReader(stream), size}})
+		var got []string
+		c := &lane{id: 5, over: func(err error) { t.Error(err) }}
+		c.take = func(frame.Event) { got = append(got, c.inbox.CorrelationID+":"+string(c.inbox.Body)) }
+		l.lanes.add(c)
+		if b, err := io.ReadAll(l); err != nil || len(b) > 0 || !slices.Equal(got, []string{":body", ":", "c:next"}) {
+			t.Errorf("pieces of %d: got %q, %d bytes for the library, %v", size, got, len(b), err)
+		}
+	}
+	for name, b := range map[string]string{
+		"no end":       message(long, "body", "\x00"),
+		"no message":   message(long, "", "\xce")[len(routing):],
+		"of no class":  strings.Replace(message(long, "", "\xce"), "\x00\x3c\x00\x00", "\x00\x00\x00\x00", 1),
+		"body as long": message("", strings.Repeat("x", 300_000), "\xce"),
+	} {
+		l := newLine(&end{reads: strings.NewReader(b)})
+		var cause error
+		l.attach(func(err error) { cause = err }, time.Second)
+		l.lanes.add(&lane{id: 5, take: func(frame.Event) { t.Errorf("%s: taken", name) }})
+		if _, err := io.ReadAll(l); err == nil || !errors.Is(cause, ErrUnreadable) {
+			t.Errorf("%s: read %v, cause %v", name, err, cause)
+		}
 	}
 }
 

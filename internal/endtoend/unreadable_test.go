@@ -45,7 +45,7 @@ func TestHeadersBeyondTheLibrary(t *testing.T) {
 	url := testbroker.URL(t)
 	m := open(t, url)
 	method := service(t, m)
-	serve(t, m, method, double)
+	s, _ := serve(t, m, method, double)
 	before, err := m.Session(t.Context())
 	must(t, err)
 	c, err := amqp.Dial(url)
@@ -79,6 +79,14 @@ func TestHeadersBeyondTheLibrary(t *testing.T) {
 			t.Errorf("%s: no answer", tt.name)
 		}
 	}
+	// RabbitMQ adds the history of a dead letter, and does not look whether that still fits into a frame.
+	dead, err := ch.QueueDeclare("", false, true, true, false, amqp.Table{
+		"x-message-ttl": int64(0), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": wire.Queue(method.Service),
+	})
+	must(t, err)
+	full := amqp.Table{"x": strings.Repeat("x", 131072-100)}
+	must(t, ch.PublishWithContext(t.Context(), "", dead.Name, true, false, amqp.Publishing{Headers: full, ReplyTo: q.Name, Body: []byte("21")}))
+	wait(t, "what is longer than a frame to be dropped", func() bool { return s.Stats().Dropped == 1 })
 	if err := before.Err(); err != nil {
 		t.Errorf("the server's session has ended: %v", err)
 	}

@@ -27,7 +27,8 @@ const (
 	HeadSize = 7            // of a frame: type, channel, size
 	Overhead = HeadSize + 1 // and the octet at its end
 
-	end = 0xCE
+	End         = 0xCE
+	LeastHeader = 14 // of the payload of a header: class, weight, size of the body, flags
 )
 
 // A Head is the beginning of a frame.
@@ -48,7 +49,7 @@ func (h Head) Len() int { return int(min(int64(h.Size)+Overhead, math.MaxInt)) }
 // Payload returns what is inside of a whole frame.
 func Payload(frame []byte) ([]byte, error) {
 	last := len(frame) - 1
-	if frame[last] != end {
+	if frame[last] != End {
 		return nil, ErrMalformed
 	}
 	return frame[HeadSize:last], nil
