@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -220,6 +221,31 @@ func TestReplyTo(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A request whose reply queue cannot be looked at before the server stops is for another server.
+func TestReplyToUnknown(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.listen(conn.Queue{Name: "my-replies", Exclusive: true})
+		c := &hooked{Connector: r.conn, inspect: func(ctx context.Context, queue string) error {
+			if queue != "my-replies" {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		p := r.start(c, twice, server.WithQueue("rpc_queue", "double"), server.WithDrain(time.Second), server.WithoutDiscovery())
+		r.send(r.plain("21", func(m *conn.Message) { m.ReplyTo = "my-replies" }))
+		synctest.Wait()
+		p.stop() // with an error: one request was not answered in time
+		if got := p.Stats(); got.Received != 1 || got.Dropped != 0 {
+			t.Errorf("got %+v, want none dropped", got)
+		}
+		r.start(r.conn, twice, server.WithQueue("rpc_queue", "double"))
+		if got := r.replies(); len(got) != 1 || string(got[0].Body) != "42" {
+			t.Errorf("got %v, want 42", got)
+		}
+	})
 }
 
 // WithReplyTo answers queues that are not exclusive, if their whole name is as it says, and never one that takes requests.
