@@ -39,7 +39,11 @@ func TestManyDuplicates(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if _, err := s.Consume(t.Context(), conn.Consume{Queue: q.Name, NoAck: true}, func(d *conn.Delivery) { got <- &d.Message }); err != nil {
+			if _, err := s.Consume(t.Context(), conn.Consume{Queue: q.Name, NoAck: true}, func(d *conn.Delivery) {
+				if !wire.SaysRunning(&d.Message) { // on a slow machine they wait for long
+					got <- &d.Message
+				}
+			}); err != nil {
 				t.Error(err)
 				return
 			}
