@@ -34,7 +34,10 @@ type Answer struct {
 // DefaultQuiet is how long a [Discovery] waits for one more answer.
 const DefaultQuiet = 500 * time.Millisecond
 
-const maxInstances = 10_000 // that answer one question; more are not looked at
+const (
+	maxInstances = 10_000 // that answer one question; more are not looked at
+	maxQuiets    = 10     // that a question is waited for, with answers all the time
+)
 
 // A Discovery asks the running instances of services who they are. Make it with [NewDiscovery]. It has a session of its own,
 // opened when it is needed: a broker that denies it something ends that, and no session that calls depend on.
@@ -56,7 +59,7 @@ func NewDiscovery(c conn.Connector) *Discovery {
 }
 
 // Instances asks the instances of a service, "" for those of all services, and yields each that answers, as it does so. That
-// ends when none has answered for so long as quiet says, [DefaultQuiet] for 0, or with ctx. An instance that answers
+// ends when none has answered for so long as quiet says, [DefaultQuiet] for 0, after ten times that, or with ctx. An instance that answers
 // twice is yielded once.
 //
 // No instance is no error. An error ends the sequence: there is no connection, the broker lets this user not ask
@@ -99,6 +102,8 @@ func (d *Discovery) ask(ctx context.Context, service string, q Question, quiet t
 	}
 	silence := time.NewTimer(quiet)
 	defer silence.Stop()
+	late := time.NewTimer(maxQuiets * quiet)
+	defer late.Stop()
 	for seen := make(map[string]bool); len(seen) < maxInstances; {
 		select {
 		case a := <-answers:
@@ -113,6 +118,8 @@ func (d *Discovery) ask(ctx context.Context, service string, q Question, quiet t
 				}
 			}
 		case <-silence.C:
+			return e.silent(len(seen))
+		case <-late.C: // anybody can answer as a new instance, again and again
 			return e.silent(len(seen))
 		case <-ctx.Done():
 			return e.silent(len(seen))

@@ -198,6 +198,39 @@ func TestForgedAnswers(t *testing.T) {
 	}
 }
 
+// A stranger who answers as one instance after the other does not keep who asks for ever.
+func TestEndlessAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := conntest.NewBroker()
+		defer b.Close()
+		s, err := b.Connector("forger").Session(t.Context())
+		must(t, err)
+		p, err := s.OpenPublisher(t.Context(), nil)
+		must(t, err)
+		must(t, s.DeclareExchange(t.Context(), wire.QuestionExchange))
+		q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+		must(t, err)
+		must(t, s.BindQueue(t.Context(), q.Name, wire.DiscoveryExchange, wire.DiscoveryKey("math")))
+		_, err = s.Consume(t.Context(), conn.Consume{Queue: q.Name, NoAck: true}, func(d *conn.Delivery) {
+			for i := 0; s.Err() == nil; i++ {
+				body := fmt.Sprintf(`{"service":"math","name":"f","id":"%d"}`, i)
+				p.Publish(&conn.Message{Key: d.ReplyTo, CorrelationID: d.CorrelationID, Body: []byte(body)}, nil)
+				time.Sleep(client.DefaultQuiet / 2)
+			}
+		})
+		must(t, err)
+		d := client.NewDiscovery(b.Connector("discovery"))
+		defer d.Close(t.Context())
+		start := time.Now()
+		if n := len(found(t, d, "math")); n != 20 {
+			t.Errorf("got %d instances, want 20", n)
+		}
+		if took := time.Since(start); took != 10*client.DefaultQuiet {
+			t.Errorf("it took %v, want ten times %v", took, client.DefaultQuiet)
+		}
+	})
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

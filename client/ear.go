@@ -12,6 +12,8 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
+const answersAhead = 100 // that are here and not read yet
+
 // An ear is what a discovery has in one session.
 type ear struct {
 	session   conn.Session
@@ -42,10 +44,12 @@ func (e *ear) open(ctx context.Context) error {
 	if e.publisher, err = e.session.OpenPublisher(ctx, onReturn); err != nil {
 		return err
 	}
-	_, err = e.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true}, func(d *conn.Delivery) {
-		if i, err := wire.DecodeAnswer(&d.Message); err == nil { // anybody can write here
+	// Anybody can write here: what comes faster than it is read stays with the broker.
+	_, err = e.session.Consume(ctx, conn.Consume{Queue: q.Name, Prefetch: answersAhead, Exclusive: true, MaxBody: wire.MaxAnswer}, func(d *conn.Delivery) {
+		if i, err := wire.DecodeAnswer(&d.Message); err == nil {
 			e.hear(d.CorrelationID, i)
 		}
+		d.Ack()
 	})
 	return err
 }

@@ -86,7 +86,7 @@ func (s *session) watch(pub, sub <-chan *amqp.Error, blocked <-chan amqp.Blockin
 func (s *session) lost(l *link, err *amqp.Error, ok bool) {
 	l.sock.Conn.Close()
 	if ok {
-		s.die(fromLibrary(err))
+		s.die(ending(err))
 	} else { // by Close, which has said so before, or lost before the library knew that somebody listens
 		s.die(errors.New("connection lost"))
 	}
@@ -250,6 +250,14 @@ func (s *session) call(ctx context.Context, op string, f func() error, undo func
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", op, ctx.Err())
 	}
+}
+
+// ending tells why the library has ended a channel or a connection.
+func ending(err *amqp.Error) error {
+	if err == amqp.ErrClosed { // nobody has closed it here
+		return errors.New("connection lost: the broker spoke on a channel that is not open")
+	}
+	return fromLibrary(err)
 }
 
 // fromLibrary turns an error of the library into one of ours.

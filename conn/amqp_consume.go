@@ -81,7 +81,7 @@ func (k *consumer) run(c Consume, deliveries <-chan amqp.Delivery, closed <-chan
 	select {
 	case err, ok := <-closed:
 		if ok {
-			k.s.die(fromLibrary(err))
+			k.s.die(ending(err))
 			return
 		}
 	default:

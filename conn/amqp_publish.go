@@ -40,6 +40,11 @@ func (s *session) OpenPublisher(ctx context.Context, onReturn func(*Return)) (Pu
 }
 
 func (p *publisher) open() (err error) {
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
 	if p.plain, _, err = p.s.pub.channel(); err != nil {
 		return err
 	}
@@ -81,7 +86,7 @@ func (p *publisher) over(channel int, err *amqp.Error) {
 		}
 		p.mu.Unlock()
 	}
-	p.s.die(fromLibrary(err))
+	p.s.die(ending(err))
 }
 
 func (p *publisher) Refused() *Message {
@@ -120,8 +125,11 @@ func closing(err error) error {
 }
 
 func (p *publisher) close() {
-	p.plain.Close()
-	p.confirm.Close()
+	for _, ch := range []*amqp.Channel{p.plain, p.confirm} {
+		if ch != nil {
+			ch.Close()
+		}
+	}
 }
 
 // listen drains the notifications of one channel until it closes. The broker returns a message before it confirms it,

@@ -43,7 +43,12 @@ func (b *backlog) run(done <-chan struct{}, handle func(*Delivery)) {
 		b.queue = nil
 		b.mu.Unlock()
 		for _, d := range batch {
-			handle(d)
+			select {
+			case <-done:
+				return
+			default:
+				handle(d)
+			}
 		}
 		if len(batch) > 0 {
 			continue

@@ -57,6 +57,9 @@ func (k *dataConsumer) open() (err error) {
 		}
 	}
 	k.lane.take, k.lane.over = k.take, k.over
+	if k.MaxBody > 0 {
+		k.lane.inbox.MostBody = k.MaxBody + 1
+	}
 	l.line.lanes.add(&k.lane)
 	if !k.Prompt {
 		k.s.start(func() {

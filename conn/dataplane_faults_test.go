@@ -67,6 +67,32 @@ func TestBusyIsAlive(t *testing.T) {
 	}
 }
 
+// A consumer gets no more of a body than it has asked for, and enough to see that there was more.
+func TestMaxBody(t *testing.T) {
+	t.Setenv("RABBITRPC_DATAPLANE", "")
+	for path, opts := range both {
+		s := session(t, open(t, testbroker.URL(t), opts...))
+		q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+		must(t, err)
+		got := make(chan string, 4)
+		_, err = s.Consume(t.Context(), conn.Consume{Queue: q.Name, Prefetch: 4, MaxBody: 2000}, func(d *conn.Delivery) {
+			got <- string(d.Body)
+			d.Ack()
+		})
+		must(t, err)
+		p := publisher(t, s)
+		body := strings.Repeat("0123456789", 30_000)
+		for _, n := range []int{0, 2000, 2001, len(body)} {
+			must(t, p.Publish(&conn.Message{Key: q.Name, Body: []byte(body[:n])}, nil))
+			if b := <-got; !strings.HasPrefix(body[:n], b) || n <= 2000 && len(b) != n || n > 2000 && len(b) < 2001 {
+				t.Errorf("%s: %d bytes of %d", path, len(b), n)
+			} else if path == "data plane" && len(b) > 2001 {
+				t.Errorf("%s: all of %d bytes", path, n)
+			}
+		}
+	}
+}
+
 // A connection that is lost in the middle of a frame costs its session, whichever frame that is: what the broker has
 // confirmed is delivered in this session or in the next.
 func TestLostInTheMiddle(t *testing.T) {

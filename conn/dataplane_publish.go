@@ -30,7 +30,12 @@ func (s *session) openDataPublisher(ctx context.Context, onReturn func(*Return))
 	return p, nil
 }
 
-func (p *dataPublisher) open() error {
+func (p *dataPublisher) open() (err error) {
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
 	for _, l := range []**lane{&p.plain, &p.confirm} {
 		ch, id, err := p.s.pub.channel()
 		if err != nil {
@@ -58,8 +63,11 @@ func (p *dataPublisher) close() {
 	for _, ch := range p.channels {
 		ch.Close()
 	}
-	p.s.pub.line.lanes.remove(p.plain)
-	p.s.pub.line.lanes.remove(p.confirm)
+	for _, c := range []*lane{p.plain, p.confirm} {
+		if c != nil {
+			p.s.pub.line.lanes.remove(c)
+		}
+	}
 }
 
 func (p *dataPublisher) take(event frame.Event, in *frame.Inbox) {

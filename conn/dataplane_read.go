@@ -56,7 +56,7 @@ func (r *reader) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := copy(b, r.buf[r.first:min(r.last, r.first+r.pass)])
+	n := copy(b, r.buf[r.first:r.last][:min(r.pass, r.last-r.first)])
 	r.first += n
 	r.pass -= n
 	return n, nil
@@ -68,11 +68,14 @@ func (r *reader) frame() error {
 		return err
 	}
 	head := frame.ParseHead(r.buf[r.first:])
-	size := int(head.Size) + frame.Overhead
+	size := head.Len()
 	lane := r.lanes.get(head.Channel)
 	if lane == nil {
 		r.pass = size
 		return nil
+	}
+	if size > len(r.buf) && head.Type == frame.Header {
+		return r.skim(lane, size)
 	}
 	if size > len(r.buf) {
 		return r.malformed(amqp.ErrFrameTooLarge)
@@ -96,6 +99,36 @@ func (r *reader) frame() error {
 	r.first += size
 	if event != frame.None {
 		lane.take(event)
+	}
+	return nil
+}
+
+// skim takes a header that is longer than was agreed, and nothing of it but how long the body is. RabbitMQ adds to headers, such as
+// the history of a dead letter, and does not look how long they are then. A sender could end each session that such a message
+// is delivered to; so it arrives without properties.
+func (r *reader) skim(c *lane, size int) error {
+	if err := r.fill(frame.HeadSize + frame.LeastHeader); err != nil {
+		return err
+	}
+	least := append([]byte(nil), r.buf[r.first+frame.HeadSize:][:frame.LeastHeader]...)
+	clear(least[frame.LeastHeader-2:]) // the flags
+	event, err := c.inbox.Next(frame.Header, least)
+	if err != nil {
+		return r.malformed(amqp.ErrSyntax)
+	}
+	var last byte
+	for size > 0 {
+		if err := r.fill(1); err != nil {
+			return err
+		}
+		n := min(size, r.last-r.first)
+		r.first, size, last = r.first+n, size-n, r.buf[r.first+n-1]
+	}
+	if last != frame.End {
+		return r.malformed(amqp.ErrFrame)
+	}
+	if event != frame.None {
+		c.take(event)
 	}
 	return nil
 }

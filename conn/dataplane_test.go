@@ -2,12 +2,15 @@ package conn
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -325,6 +328,78 @@ func TestFramesAreSorted(t *testing.T) {
 	}
 }
 
+// endless is a message with a body of so many bytes, of which none is anywhere before it is read.
+func endless(size int64) io.Reader {
+	const chunk = 64 << 10
+	method := []byte("\x01\x00\x05\x00\x00\x00\x13\x00\x3c\x00\x3c\x01c\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01e\x01k\xce")
+	header := append([]byte("\x02\x00\x05\x00\x00\x00\x0e\x00\x3c\x00\x00"), binary.BigEndian.AppendUint64(nil, uint64(size))...)
+	body := slices.Concat([]byte("\x03\x00\x05\x00\x01\x00\x00"), make([]byte, chunk), []byte("\xce"))
+	all := []io.Reader{bytes.NewReader(method), bytes.NewReader(append(header, "\x00\x00\xce"...))}
+	for range size / chunk {
+		all = append(all, bytes.NewReader(body))
+	}
+	return io.MultiReader(all...)
+}
+
+// A body that is longer than is of use takes no more memory than one that is not.
+func TestLongBodyIsCut(t *testing.T) {
+	const most, size = 100_000, 256 << 20
+	l := newLine(&end{reads: endless(size)})
+	got := 0
+	c := &lane{id: 5, over: func(err error) { t.Error(err) }}
+	c.inbox.MostBody = most
+	c.take = func(frame.Event) { got = len(c.inbox.Body) }
+	l.lanes.add(c)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if b, err := io.ReadAll(l); err != nil || len(b) > 0 || got != most {
+		t.Errorf("got %d bytes of the body and %d others, %v; want %d", got, len(b), err, most)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("%d bytes were allocated", took)
+	}
+}
+
+// RabbitMQ may send a header that is longer than was agreed: such a message has no properties, and ends nothing.
+func TestLongHeader(t *testing.T) {
+	routing := "\x01\x00\x05\x00\x00\x00\x13\x00\x3c\x00\x3c\x01c\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01e\x01k\xce"
+	message := func(properties, body, end string) string {
+		payload := "\x00\x3c\x00\x00" + string(binary.BigEndian.AppendUint64(nil, uint64(len(body)))) + properties
+		header := "\x02\x00\x05" + string(binary.BigEndian.AppendUint32(nil, uint32(len(payload)))) + payload + end
+		if body != "" {
+			header += "\x03\x00\x05" + string(binary.BigEndian.AppendUint32(nil, uint32(len(body)))) + body + "\xce"
+		}
+		return routing + header
+	}
+	long := "\x04\x00\x01c" + strings.Repeat("x", 300_000)
+	stream := message(long, "body", "\xce") + message(long, "", "\xce") + message("\x04\x00\x01c", "next", "\xce")
+	for _, size := range []int{1, 1000, len(stream)} {
+		l := newLine(&end{reads: pieces{strings.NewReader(stream), size}})
+		var got []string
+		c := &lane{id: 5, over: func(err error) { t.Error(err) }}
+		c.take = func(frame.Event) { got = append(got, c.inbox.CorrelationID+":"+string(c.inbox.Body)) }
+		l.lanes.add(c)
+		if b, err := io.ReadAll(l); err != nil || len(b) > 0 || !slices.Equal(got, []string{":body", ":", "c:next"}) {
+			t.Errorf("pieces of %d: got %q, %d bytes for the library, %v", size, got, len(b), err)
+		}
+	}
+	for name, b := range map[string]string{
+		"no end":       message(long, "body", "\x00"),
+		"no message":   message(long, "", "\xce")[len(routing):],
+		"of no class":  strings.Replace(message(long, "", "\xce"), "\x00\x3c\x00\x00", "\x00\x00\x00\x00", 1),
+		"body as long": message("", strings.Repeat("x", 300_000), "\xce"),
+	} {
+		l := newLine(&end{reads: strings.NewReader(b)})
+		var cause error
+		l.attach(func(err error) { cause = err }, time.Second)
+		l.lanes.add(&lane{id: 5, take: func(frame.Event) { t.Errorf("%s: taken", name) }})
+		if _, err := io.ReadAll(l); err == nil || !errors.Is(cause, ErrUnreadable) {
+			t.Errorf("%s: read %v, cause %v", name, err, cause)
+		}
+	}
+}
+
 // On a channel that the broker has closed nothing is written any more, and its number can be another's.
 func TestChannelClosedByTheBroker(t *testing.T) {
 	l := newLine(&end{reads: bytes.NewReader([]byte("\x01\x00\x05\x00\x00\x00\x0b\x00\x14\x00\x28\x01\x94\x04gone\xce"))})
@@ -351,7 +426,8 @@ func TestHostileBroker(t *testing.T) {
 		"no end":        "\x01\x00\x05\x00\x00\x00\x04\x00\x3c\x00\x50\x00",
 		"malformed":     "\x01\x00\x05\x00\x00\x00\x04\x00\x3c\x00\x50\xce",
 		"header alone":  "\x02\x00\x05\x00\x00\x00\x00\xce",
-		"too long":      "\x03\x00\x05\x7f\xff\xff\xff",
+		"too long":      "\x03\x00\x05\x7f\xff\xff\xff", // for an int of 32 bits, too
+		"longest":       "\x03\x00\x05\xff\xff\xff\xff",
 		"close, no end": "\x01\x00\x05\x00\x00\x00\x04\x00\x14\x00\x28\x00",
 	} {
 		l := newLine(&end{reads: bytes.NewReader([]byte(b))})
@@ -363,7 +439,12 @@ func TestHostileBroker(t *testing.T) {
 			t.Errorf("%s: read %v, cause %v", name, err, cause)
 		}
 	}
-	l := newLine(&end{reads: bytes.NewReader([]byte("\x01\x00\x05\x00"))})
+	longest := "\x03\x00\x06\xff\xff\xff\xffx"
+	l := newLine(&end{reads: bytes.NewReader([]byte(longest + longest))})
+	if b, err := io.ReadAll(l); err != nil || string(b) != longest+longest {
+		t.Errorf("the longest frame, of the library: got %x, %v", b, err)
+	}
+	l = newLine(&end{reads: bytes.NewReader([]byte("\x01\x00\x05\x00"))})
 	if _, err := io.ReadAll(l); err != io.ErrUnexpectedEOF {
 		t.Errorf("cut in a frame: got %v, want unexpected EOF", err)
 	}

@@ -274,7 +274,7 @@ func (o *outbox) whole(b []byte) (n int) {
 	}
 	for len(b)-n >= frame.HeadSize {
 		head := frame.ParseHead(b[n:])
-		size := int(head.Size) + frame.Overhead
+		size := head.Len()
 		if len(b)-n < size {
 			break
 		}

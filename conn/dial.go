@@ -130,11 +130,16 @@ type link struct {
 	opening sync.Mutex // held while a channel is opened
 }
 
+var errNoChannel = errors.New("all channels that the broker allows are in use")
+
 // channel opens a channel. The library keeps its number to itself, but the data plane sees it pass.
 func (l *link) channel() (_ *amqp.Channel, id uint16, err error) {
 	l.opening.Lock()
 	defer l.opening.Unlock()
 	ch, err := l.conn.Channel()
+	if errors.Is(err, amqp.ErrChannelMax) {
+		err = errNoChannel
+	}
 	if l.line != nil {
 		id = l.line.lastOpened()
 	}

@@ -113,6 +113,10 @@ type Consume struct {
 	NoAck     bool // deliveries are settled as they are sent
 	Exclusive bool // refuse other consumers
 	Prompt    bool // handle never blocks: it may run on the goroutine that reads, and all other consumers wait
+
+	// MaxBody is the longest body that is of use, in bytes; 0 for any. Of a longer one only the beginning need be there, one byte
+	// more at the least, so that nobody who sends takes more memory than that.
+	MaxBody int
 }
 
 // Exchange describes an exchange.

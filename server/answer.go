@@ -27,7 +27,15 @@ func (s *Server) answer(ctx context.Context, j *job) {
 	call := &j.call
 	err := call.Decode(&j.delivery.Message, *j.source)
 	j.ctx = requestContext{ctx, j}
-	if errors.Is(err, wire.ErrNoReply) || !s.answerable(j) {
+	answerable, unknown := false, error(nil)
+	if !errors.Is(err, wire.ErrNoReply) {
+		answerable, unknown = s.answerable(j)
+	}
+	switch {
+	case unknown != nil: // the session is over, or this server stops
+		j.delivery.Nack(true)
+		return
+	case !answerable:
 		s.stats.dropped.Add(1)
 		s.unanswered.warn(&j.ctx, s.opts.log, "request dropped: its reply-to may not be answered", "service", s.service, "call", call.ID)
 		s.ack(j)

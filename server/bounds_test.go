@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -45,7 +46,7 @@ func TestBounds(t *testing.T) {
 	}{
 		{"no correlation id", func(m *conn.Message) { m.CorrelationID = "" }, "invalid_argument: request has no correlation id"},
 		{"body too large", func(m *conn.Message) { m.Body = []byte(strings.Repeat("evil", 300)) },
-			"invalid_argument: request body has 1200 bytes, at most 1000 are allowed"},
+			"invalid_argument: request body has more than 1000 bytes"},
 		{"too many headers", func(m *conn.Message) {
 			for i := range 64 {
 				m.Headers[fmt.Sprint("evil", i)] = evil
@@ -130,6 +131,19 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// Of what is too large for a request no session needs to keep more than that.
+func TestLargeBodiesAreNotKept(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var got []string
+		c := &hooked{Connector: r.conn, consume: func(c conn.Consume) { got = append(got, fmt.Sprint(c.Queue, " ", c.MaxBody)) }}
+		r.start(c, twice, server.WithQueue("rpc_queue", "double"), server.WithLimits(server.Limits{Body: 1000}), server.WithoutDiscovery())
+		slices.Sort(got)
+		if want := []string{"rabbitrpc.math 1000", "rpc_queue 1000"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 const noJSON = "invalid_argument: decode request: malformed JSON at byte 1"
 
 // headersHave is the error for n bytes of headers, and those that the requests in these tests have anyway.
@@ -207,6 +221,31 @@ func TestReplyTo(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A request whose reply queue cannot be looked at before the server stops is for another server.
+func TestReplyToUnknown(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.listen(conn.Queue{Name: "my-replies", Exclusive: true})
+		c := &hooked{Connector: r.conn, inspect: func(ctx context.Context, queue string) error {
+			if queue != "my-replies" {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		p := r.start(c, twice, server.WithQueue("rpc_queue", "double"), server.WithDrain(time.Second), server.WithoutDiscovery())
+		r.send(r.plain("21", func(m *conn.Message) { m.ReplyTo = "my-replies" }))
+		synctest.Wait()
+		p.stop() // with an error: one request was not answered in time
+		if got := p.Stats(); got.Received != 1 || got.Dropped != 0 {
+			t.Errorf("got %+v, want none dropped", got)
+		}
+		r.start(r.conn, twice, server.WithQueue("rpc_queue", "double"))
+		if got := r.replies(); len(got) != 1 || string(got[0].Body) != "42" {
+			t.Errorf("got %v, want 42", got)
+		}
+	})
 }
 
 // WithReplyTo answers queues that are not exclusive, if their whole name is as it says, and never one that takes requests.

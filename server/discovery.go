@@ -29,7 +29,7 @@ const (
 )
 
 // beDiscovered answers those who ask which instances there are, until ctx ends. It has sessions of its own: a message that
-// no AMQP library can read would reach all instances at once, and end the session that meets it. Whatever fails here, the
+// the AMQP library cannot read would reach all instances at once, and end the session that meets it. Whatever fails here, the
 // server goes on.
 func (s *Server) beDiscovered(ctx context.Context) {
 	if s.opts.hidden {
@@ -121,7 +121,7 @@ func (s *Server) openInstance(ctx context.Context, session conn.Session, queue s
 		return err
 	}
 	// One at a time: what is over the rate waits in the queue, where it is bounded and soon gone.
-	_, err = session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: 1, Exclusive: true}, question)
+	_, err = session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: 1, Exclusive: true, MaxBody: questionBurst << 10}, question)
 	return err
 }
 

@@ -67,7 +67,7 @@ const (
 	maxMessage = 512 << 20      // RabbitMQ takes no more, however it is set up
 	maxTimeout = 24 * time.Hour // of the protocol
 	maxDepth   = 10_000         // of encoding/json
-	maxHeaders = 8192           // more end the connection of the consumer
+	maxHeaders = 8192           // more end the connection of a consumer that uses the AMQP library
 	maxFrame   = 128 << 10      // which holds all headers
 	minHeaders = 16             // the protocol's and the broker's own
 	minFrame   = 1 << 10        // for these

@@ -262,7 +262,8 @@ func (s *Server) serveSession(ctx context.Context, o outlet, jobs *intake) error
 func (s *Server) consume(ctx context.Context, o outlet, sources map[string]*wire.Source, jobs *intake) (consumers []conn.Consumer, err error) {
 	bulk := &bulk{session: o.session, idle: func() bool { return s.idle(o) }}
 	for queue, source := range sources {
-		c, err := o.session.Consume(ctx, conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true}, func(d *conn.Delivery) {
+		consume := conn.Consume{Queue: queue, Prefetch: s.opts.workers, Prompt: true, MaxBody: source.Limits.Body}
+		c, err := o.session.Consume(ctx, consume, func(d *conn.Delivery) {
 			j := &job{outlet: o, delivery: d, source: source, received: time.Now()}
 			bulk.arrived(d, j.received)
 			if !jobs.put(j) {

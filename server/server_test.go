@@ -276,6 +276,8 @@ type hooked struct {
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
 	dial    func(conn.Session) // after each Dial
 	gather  func(wait time.Duration, until time.Time)
+	consume func(conn.Consume)
+	inspect func(ctx context.Context, queue string) error // fails InspectQueue
 
 	mu         sync.Mutex // guards publishers
 	publishers int        // opened, and not closed
@@ -322,6 +324,22 @@ func (s hookedSession) DeclareQueue(ctx context.Context, q conn.Queue) (conn.Que
 		}
 	}
 	return s.Session.DeclareQueue(ctx, q)
+}
+
+func (s hookedSession) Consume(ctx context.Context, c conn.Consume, handle func(*conn.Delivery)) (conn.Consumer, error) {
+	if s.h.consume != nil {
+		s.h.consume(c)
+	}
+	return s.Session.Consume(ctx, c, handle)
+}
+
+func (s hookedSession) InspectQueue(ctx context.Context, name string) (conn.QueueInfo, error) {
+	if s.h.inspect != nil {
+		if err := s.h.inspect(ctx, name); err != nil {
+			return conn.QueueInfo{}, err
+		}
+	}
+	return s.Session.InspectQueue(ctx, name)
 }
 
 func (s hookedSession) Gather(wait time.Duration, until time.Time) {

@@ -13,7 +13,7 @@ const (
 	unreadableMost  = 30 * time.Second
 )
 
-// unreadable reports whether a session ended because of a message that no AMQP library can read: it ends the connection
+// unreadable waits if a session ended because of a message that the AMQP library cannot read: it ends the connection
 // before this server sees it, the broker puts it back, and the next connection meets it again. Nothing here can get rid of
 // it: so it is said, and the broker not stormed with connections meanwhile.
 func (s *Server) unreadable(ctx context.Context, err error) {

@@ -28,8 +28,14 @@ func (f *callFlags) described(ctx context.Context, out io.Writer, c *client.Clie
 	if f.output == "json" {
 		return writeLine(out, d)
 	}
+	_, err = io.WriteString(out, printable(description(r, &d), "\n"))
+	return err
+}
+
+// description is what a server says of the method that r names. What is to be copied into a shell has no name of the server's.
+func description(r *rpc.Request, d *rpc.Description) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s", d.Service, d.Method)
+	fmt.Fprintf(&text, "%s %s", r.Service, r.Method)
 	if d.ContentType != "" {
 		fmt.Fprintf(&text, ", %s", d.ContentType)
 	}
@@ -40,10 +46,9 @@ func (f *callFlags) described(ctx context.Context, out io.Writer, c *client.Clie
 	section(&text, "request", d.Request)
 	section(&text, "result", d.Result)
 	if example := exampleOf(d.Request); example != "" {
-		fmt.Fprintf(&text, "\nexample:\n  rabbitrpc call %s %s '%s'\n", d.Service, d.Method, example)
+		fmt.Fprintf(&text, "\nexample:\n  rabbitrpc call %s %s '%s'\n", r.Service, r.Method, example)
 	}
-	_, err = io.WriteString(out, printable(text.String(), "\n"))
-	return err
+	return text.String()
 }
 
 func section(text *strings.Builder, name string, schema json.RawMessage) {
@@ -55,13 +60,16 @@ func section(text *strings.Builder, name string, schema json.RawMessage) {
 	fmt.Fprintf(text, "\n%s:\n  %s\n", name, indented.Bytes())
 }
 
-const exampleDepth = 4 // of objects and arrays in an example
+const (
+	exampleDepth = 4        // of objects and arrays in an example
+	maxSchema    = 32 << 10 // bytes that servers have in one
+)
 
-// exampleOf makes a value that a schema allows, or little more than its outline. It is "" without a schema, and for what a
-// shell would not take in single quotes.
+// exampleOf makes a value that a schema allows, or little more than its outline. It is "" without a schema, for one that is
+// too long, and for what a shell would not take in single quotes.
 func exampleOf(schema json.RawMessage) string {
 	var root jsonschema.Schema
-	if len(schema) == 0 || json.Unmarshal(schema, &root) != nil {
+	if len(schema) == 0 || len(schema) > maxSchema || json.Unmarshal(schema, &root) != nil {
 		return ""
 	}
 	text, err := json.Marshal(exampleValue(&root, root.Definitions, exampleDepth))
@@ -72,6 +80,9 @@ func exampleOf(schema json.RawMessage) string {
 }
 
 func exampleValue(s *jsonschema.Schema, all jsonschema.Definitions, depth int) any {
+	if s == nil { // a null, which is no schema
+		return nil
+	}
 	if name, ok := strings.CutPrefix(s.Ref, "#/$defs/"); ok && all[name] != nil && depth > 0 {
 		return exampleValue(all[name], all, depth-1)
 	}

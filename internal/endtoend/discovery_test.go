@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,7 +82,7 @@ func TestUnreadableQuestion(t *testing.T) {
 	addr := testbroker.URL(t)
 	m := open(t, addr)
 	method := service(t, m)
-	server := open(t, addr)
+	server := open(t, addr, conn.WithoutDataPlane()) // which would read it
 	serve(t, server, method, double)
 	c, d := newClient(t, m), discovery(t, m)
 	wait(t, "the instance", func() bool { return len(instances(t, d, method.Service)) == 1 })
@@ -95,6 +97,49 @@ func TestUnreadableQuestion(t *testing.T) {
 		t.Errorf("got %d, %v, session of the server: %v", got, err, session.Err())
 	}
 	wait(t, "the instance to be back", func() bool { return len(instances(t, d, method.Service)) == 1 })
+}
+
+// Who is asked may answer more than anybody can take in: it waits with the broker.
+func TestFloodOfAnswers(t *testing.T) {
+	const answers, room = 3000, 64 << 20
+	body := []byte(`{"service":"a","id":"1","info":{"methods":[` + strings.Repeat(`"x",`, 14_000) + `"x"]}}`)
+	m := open(t, testbroker.URL(t))
+	s, err := m.Session(t.Context())
+	must(t, err)
+	q, err := s.DeclareQueue(t.Context(), conn.Queue{Exclusive: true})
+	must(t, err)
+	must(t, s.DeclareExchange(t.Context(), wire.QuestionExchange))
+	must(t, s.BindQueue(t.Context(), q.Name, wire.DiscoveryExchange, wire.DiscoveryKey("flood")))
+	asked := make(chan string, 1)
+	_, err = s.Consume(t.Context(), conn.Consume{Queue: q.Name, NoAck: true}, func(d *conn.Delivery) { asked <- d.ReplyTo })
+	must(t, err)
+	p, err := s.OpenPublisher(t.Context(), nil)
+	must(t, err)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for range discovery(t, m).Instances(ctx, "flood", client.AskPing, time.Minute) {
+		}
+	})
+	defer asking.Wait()
+	defer stop()
+	heap := func() uint64 {
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapInuse
+	}
+	runtime.GC()
+	before, most := heap(), uint64(0)
+	for replyTo, i := <-asked, 0; i < answers; i++ {
+		must(t, p.Publish(&conn.Message{Key: replyTo, Body: body, CorrelationID: "1"}, nil))
+		if i%100 == 0 {
+			most = max(most, heap())
+		}
+	}
+	if most > before+room {
+		t.Errorf("%d MiB of heap after %d MiB of answers, and %d before", most>>20, answers*len(body)>>20, before>>20)
+	}
 }
 
 // What each right is good for. A server that lacks one serves, and says once what it lacks; a client that may not ask does

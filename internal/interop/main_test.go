@@ -84,6 +84,13 @@ func serve(t *testing.T, queue string, opts ...server.Option) *server.Server {
 		t.Fatal(err)
 	}
 	server.Handle(s, fib, func(_ context.Context, n int) (uint64, error) { return fibonacci(n), nil })
+	start(t, s)
+	return s
+}
+
+// start runs a server until the test ends, or stop is called.
+func start(t *testing.T, s *server.Server) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -91,13 +98,14 @@ func serve(t *testing.T, queue string, opts ...server.Option) *server.Server {
 			t.Errorf("run: %v", err)
 		}
 	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	stop = func() { cancel(); wg.Wait() }
+	t.Cleanup(stop)
 	select {
 	case <-s.Ready():
 	case <-time.After(patience):
 		t.Fatal("server is not ready")
 	}
-	return s
+	return stop
 }
 
 func fibonacci(n int) uint64 {

@@ -80,7 +80,7 @@ func (c *Call) Decode(m *conn.Message, src Source) error {
 		return ErrNoReply
 	}
 	for _, check := range [...]func(*Call, *conn.Message, Source) error{
-		checkSize, readVersion, readIdentity, readTimeout, readContent, readHeaders, readBody, // the dearest last
+		checkOrigin, checkSize, readVersion, readIdentity, readTimeout, readContent, readHeaders, readBody, // the dearest last
 	} {
 		if err := check(c, m, src); err != nil {
 			return err
@@ -101,9 +101,24 @@ func refused(code rpc.Code, format string, args ...any) error {
 	return e
 }
 
+// checkOrigin refuses what another queue has given up. Where its dead letters go the sender of a message says, by its routing key,
+// and nobody asks whether he may write there: the queue of a service that he may not call would do.
+func checkOrigin(_ *Call, m *conn.Message, src Source) error {
+	if m.Exchange == "" && died(m) && !src.Plain {
+		return refused(rpc.PermissionDenied, "request is a dead letter of another queue")
+	}
+	return nil
+}
+
+// died reports whether a message is a dead letter. The broker says so whatever was in its headers.
+func died(m *conn.Message) bool {
+	_, said := m.Headers[headerDeath]
+	return said
+}
+
 func checkSize(_ *Call, m *conn.Message, src Source) error {
 	if len(m.Body) > src.Limits.Body {
-		return invalid("request body has %d bytes, at most %d are allowed", len(m.Body), src.Limits.Body)
+		return invalid("request body has more than %d bytes", src.Limits.Body)
 	}
 	if len(m.Headers) > src.Limits.Headers {
 		return invalid("request has %d headers, at most %d are allowed", len(m.Headers), src.Limits.Headers)

@@ -40,8 +40,8 @@ func InstanceQueue(service, id string) string { return prefix + service + ".inst
 // questionLimits are far above what a question needs.
 var questionLimits = Limits{Body: 1 << 10, Ratio: 1, JSONDepth: 8, Headers: 32, HeaderBytes: 4 << 10, Timeout: time.Minute}
 
-// maxAnswer bounds the body of an answer: a peer that is asked should not be able to fill the memory of who asks.
-const maxAnswer = 64 << 10
+// MaxAnswer bounds the body of an answer: a peer that is asked should not be able to fill the memory of who asks.
+const MaxAnswer = 64 << 10
 
 // EncodeQuestion makes the message that asks the instances of a service, "" for all services. It is gone by the time
 // that nobody waits for an answer any more.
@@ -79,8 +79,8 @@ func EncodeAnswer(c *Call, i *rpc.Instance) (*conn.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("answer has %d bytes, at most %d are allowed", len(body), maxAnswer)
+	if len(body) > MaxAnswer {
+		return nil, fmt.Errorf("answer has %d bytes, at most %d are allowed", len(body), MaxAnswer)
 	}
 	return EncodeReply(c, &rpc.Reply{ContentType: rpc.ContentTypeJSON, Body: body, Server: i.Name}), nil
 }
@@ -88,8 +88,8 @@ func EncodeAnswer(c *Call, i *rpc.Instance) (*conn.Message, error) {
 // DecodeAnswer reads what an instance says of itself. It may be anybody who says it, so its texts are cut to what an
 // instance would say.
 func DecodeAnswer(m *conn.Message) (*rpc.Instance, error) {
-	if len(m.Body) > maxAnswer {
-		return nil, fmt.Errorf("answer has %d bytes, at most %d are allowed", len(m.Body), maxAnswer)
+	if len(m.Body) > MaxAnswer {
+		return nil, fmt.Errorf("answer has %d bytes, at most %d are allowed", len(m.Body), MaxAnswer)
 	}
 	if _, failed := m.Headers[headerCode]; failed {
 		return nil, fmt.Errorf("answer is an error")

@@ -73,6 +73,9 @@ func Reparked(m *conn.Message, service string) *conn.Message {
 			}
 		}
 	}
+	if died(m) { // which the copy does not say: it must not pass for a server's
+		maps.DeleteFunc(headers, parking)
+	}
 	return &conn.Message{
 		Key: ParkedQueue(service), Mandatory: true, Persistent: true,
 		ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo,
@@ -81,10 +84,11 @@ func Reparked(m *conn.Message, service string) *conn.Message {
 	}
 }
 
-// DecodeParked reads why a request was parked. It is false for a message that no server has parked.
+// DecodeParked reads why a request was parked. It is false for a message that no server has parked, such as the dead letter of
+// another queue: servers publish what they park.
 func DecodeParked(m *conn.Message) (Parking, bool) {
 	reason, ok := m.Headers[headerParkedReason].(string)
-	if !ok {
+	if !ok || died(m) {
 		return Parking{}, false
 	}
 	attempts, _ := integer(m.Headers[headerParkedAttempts])

@@ -22,7 +22,7 @@ func delivered(m *conn.Message) *conn.Message {
 	c.Mandatory = false
 	c.Headers = maps.Clone(m.Headers)
 	c.Headers["x-delivery-count"] = int64(5)
-	c.Headers["x-death"] = []any{map[string]any{"count": int64(1)}}
+	c.Headers["x-received-from"] = []any{map[string]any{"count": int64(1)}}
 	return &c
 }
 
@@ -66,6 +66,20 @@ header traceparent: string 00-1-2-01
 	}
 	if got, ok := wire.DecodeParked(m); ok {
 		t.Errorf("got %+v of a message that was not parked", got)
+	}
+}
+
+// Anybody who may call some service can have his request go where its dead letters go, here among the parked ones of another.
+func TestForgedParked(t *testing.T) {
+	forged := wire.EncodeParked(wire.EncodeRequest(request(), attempt(wire.Durable)), "math", parking())
+	forged.Headers["x-death"] = []any{}
+	for name, m := range map[string]*conn.Message{"as it came": forged, "written anew": wire.Reparked(forged, "math")} {
+		if got, ok := wire.DecodeParked(m); ok {
+			t.Errorf("%s: got %+v, want none", name, got)
+		}
+		if got, err := wire.EncodeUnparked(m, "math"); err == nil {
+			t.Errorf("%s: requeued as %+v", name, got)
+		}
 	}
 }
 

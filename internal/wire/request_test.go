@@ -119,6 +119,10 @@ func TestDecodeRequest(t *testing.T) {
 		{"header lists inside of each other over the limit", header("a", deep(2048)), source, rpc.InvalidArgument},
 		{"header lists inside of each other", header("a", deep(1024)), source, rpc.OK},
 
+		{"dead letter of another queue", dead(""), source, rpc.PermissionDenied},
+		{"dead letter that was sent to the service", dead("rabbitrpc.math"), source, rpc.OK},
+		{"dead letter, plain", dead(""), plain, rpc.OK},
+
 		{"no version", without("rpc-version"), source, rpc.Unimplemented},
 		{"version 2", header("rpc-version", int64(2)), source, rpc.Unimplemented},
 		{"version as text", header("rpc-version", "1"), source, rpc.Unimplemented},
@@ -177,6 +181,11 @@ func TestDecodeRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dead makes a message a dead letter that came by this exchange.
+func dead(exchange string) func(*conn.Message) {
+	return func(m *conn.Message) { m.Exchange, m.Headers["x-death"] = exchange, []any{} }
 }
 
 // deep is a list in a list and so on, deeper than a library would read.
@@ -363,7 +372,8 @@ func headersFrom(data []byte) map[string]any {
 
 // messages are all that an error to a caller can say, without what is quoted and counted.
 var messages = map[string]bool{
-	"request body has # bytes, at most # are allowed":                                 true,
+	"request is a dead letter of another queue":                                       true,
+	"request body has more than # bytes":                                              true,
 	"request has # headers, at most # are allowed":                                    true,
 	"request headers have # bytes, at most # are allowed":                             true,
 	"header rpc-version must be #, the only protocol version that this server speaks": true,

@@ -35,6 +35,7 @@ const (
 	headerCC = "CC" // RabbitMQ: further routing keys
 
 	headerDeathReason = "x-first-death-reason" // RabbitMQ: why a message was dead-lettered first
+	headerDeath       = "x-death"              // RabbitMQ: by which queues a message was dead-lettered
 )
 
 const prefix = "rabbitrpc."

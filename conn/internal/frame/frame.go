@@ -10,6 +10,7 @@ package frame
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 )
 
 // ErrMalformed is what reading fails with, whatever is wrong.
@@ -26,7 +27,8 @@ const (
 	HeadSize = 7            // of a frame: type, channel, size
 	Overhead = HeadSize + 1 // and the octet at its end
 
-	end = 0xCE
+	End         = 0xCE
+	LeastHeader = 14 // of the payload of a header: class, weight, size of the body, flags
 )
 
 // A Head is the beginning of a frame.
@@ -41,10 +43,13 @@ func ParseHead(b []byte) Head {
 	return Head{Type: b[0], Channel: binary.BigEndian.Uint16(b[1:]), Size: binary.BigEndian.Uint32(b[3:])}
 }
 
+// Len is how many bytes the whole frame has. Where an int cannot say so it is the largest one, and more than anybody takes.
+func (h Head) Len() int { return int(min(int64(h.Size)+Overhead, math.MaxInt)) }
+
 // Payload returns what is inside of a whole frame.
 func Payload(frame []byte) ([]byte, error) {
 	last := len(frame) - 1
-	if frame[last] != end {
+	if frame[last] != End {
 		return nil, ErrMalformed
 	}
 	return frame[HeadSize:last], nil

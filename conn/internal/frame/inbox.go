@@ -24,6 +24,8 @@ const (
 // strings, headers and body. Headers are not to be changed: messages that have the same may share them. The body is new for each, and
 // belongs to whoever takes it.
 type Inbox struct {
+	MostBody int // bytes that are kept of a body, 0 for all of them
+
 	Tag         uint64
 	Redelivered bool
 	Multiple    bool
@@ -125,11 +127,14 @@ func (b *Inbox) body(payload []byte) (Event, error) {
 	if n > b.left {
 		return None, ErrMalformed
 	}
+	b.left -= n
+	if b.MostBody > 0 {
+		payload = payload[:min(len(payload), max(0, b.MostBody-len(b.Body)))]
+	}
 	if cap(b.Body) == 0 {
-		b.Body = make([]byte, 0, n)
+		b.Body = make([]byte, 0, len(payload))
 	}
 	b.Body = append(b.Body, payload...)
-	b.left -= n
 	return b.completed(), nil
 }
 

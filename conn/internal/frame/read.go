@@ -54,11 +54,10 @@ func (c *cursor[T]) uint64() uint64 {
 func (c *cursor[T]) short() T { return c.take(uint64(c.octet())) }
 func (c *cursor[T]) long() T  { return c.take(uint64(c.uint32())) }
 
-// Bounds of what headers may hold, those of the AMQP library.
-const (
-	maxDepth    = 32   // tables and lists inside of each other
-	maxElements = 8192 // of one table or list
-)
+// maxDepth is how deep tables and lists are read inside of each other; what is deeper is nil. The AMQP library ends the
+// connection there, and at 8192 elements of one: a sender could end each that its message is delivered to. How many there are
+// the frame bounds.
+const maxDepth = 32
 
 // A Decimal is a header value of a peer: Value / 10^Scale. None is ever sent.
 type Decimal struct {
@@ -67,12 +66,11 @@ type Decimal struct {
 }
 
 func readTable(t *text, depth int) map[string]any {
-	inner := text{rest: t.long(), bad: t.bad || depth > maxDepth}
+	inner := text{rest: t.long(), bad: t.bad}
 	table := make(map[string]any)
 	for inner.rest != "" && !inner.bad {
 		name := inner.short()
-		value := readValue(&inner, depth)
-		if inner.bad = inner.bad || len(table) >= maxElements; !inner.bad {
+		if value := readValue(&inner, depth); !inner.bad {
 			table[name] = value
 		}
 	}
@@ -81,11 +79,10 @@ func readTable(t *text, depth int) map[string]any {
 }
 
 func readList(t *text, depth int) []any {
-	inner := text{rest: t.long(), bad: t.bad || depth > maxDepth}
+	inner := text{rest: t.long(), bad: t.bad}
 	var list []any
 	for inner.rest != "" && !inner.bad {
-		value := readValue(&inner, depth)
-		if inner.bad = inner.bad || len(list) >= maxElements; !inner.bad {
+		if value := readValue(&inner, depth); !inner.bad {
 			list = append(list, value)
 		}
 	}
@@ -95,10 +92,15 @@ func readList(t *text, depth int) []any {
 
 // readValue reads a value of any type that RabbitMQ knows, see https://www.rabbitmq.com/docs/amqp-0-9-1-errata#section_3.
 func readValue(t *text, depth int) any {
-	switch t.octet() {
+	kind := t.octet()
+	if depth == maxDepth && (kind == 'A' || kind == 'F') {
+		t.long()
+		return nil
+	}
+	switch kind {
 	case 'S':
 		return t.long()
-	case 'l':
+	case 'l', 'L': // py-amqp writes the second, which the AMQP library does not read
 		return int64(t.uint64())
 	case 't':
 		return t.octet() != 0

@@ -88,7 +88,7 @@ func begin(b []byte, typ uint8, channel uint16) (_ []byte, start int) {
 
 func finish(b []byte, start int) []byte {
 	binary.BigEndian.PutUint32(b[start+3:], uint32(len(b)-start-HeadSize))
-	return append(b, end)
+	return append(b, End)
 }
 
 func appendProperties(b []byte, p *Properties) []byte {
