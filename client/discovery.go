@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -102,8 +103,9 @@ func (d *Discovery) ask(ctx context.Context, service string, q Question, quiet t
 	}
 	silence := time.NewTimer(quiet)
 	defer silence.Stop()
-	late := time.NewTimer(maxQuiets * quiet)
-	defer late.Stop()
+	// Anybody can answer as a new instance, again and again.
+	ctx, cancel := context.WithTimeout(ctx, maxQuiets*min(quiet, math.MaxInt64/maxQuiets))
+	defer cancel()
 	for seen := make(map[string]bool); len(seen) < maxInstances; {
 		select {
 		case a := <-answers:
@@ -118,8 +120,6 @@ func (d *Discovery) ask(ctx context.Context, service string, q Question, quiet t
 				}
 			}
 		case <-silence.C:
-			return e.silent(len(seen))
-		case <-late.C: // anybody can answer as a new instance, again and again
 			return e.silent(len(seen))
 		case <-ctx.Done():
 			return e.silent(len(seen))

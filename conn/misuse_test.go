@@ -113,9 +113,9 @@ func TestCloseInHook(t *testing.T) {
 			}
 			within(t, "end of Close", 3*time.Second, closed)
 			p.Heal()
-			time.Sleep(200 * time.Millisecond) // in which it could dial
+			within(t, "end of the manager", 3*time.Second, m.Ended())
 			if got := m.State(); got.Phase != conn.Closed {
-				t.Errorf("got %+v, want closed", got)
+				t.Fatalf("got %+v, want closed", got)
 			}
 			if _, err := m.Session(t.Context()); !errors.Is(err, conn.ErrNotConnected) {
 				t.Errorf("session: got %v, want not connected", err)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
@@ -75,28 +74,19 @@ func newGateway() *cobra.Command {
 
 // runGateway runs a gateway until ctx ends, with the admin listener if there is to be one.
 func runGateway(ctx context.Context, load func() (*config.Loaded, error), out, logs io.Writer) error {
-	outliveReaders()
-	reloads, stop := hangups()
-	defer stop()
-	c, err := load()
+	p, end, err := begin(load, logs)
 	if err != nil {
 		return err
 	}
-	least, err := parseLevel(c.Log.Level)
-	if err != nil {
-		return err
-	}
-	level := zap.NewAtomicLevelAt(least)
-	log, written := spooledLogger(logs, level, forPeople(c, logs))
-	defer written()
-	takeOver(log)
+	defer end()
+	c, log := p.config, p.log
 	traces, err := startTracing(ctx, c.Tracing, log)
 	if err != nil {
 		return err
 	}
 	defer traces.close()
 	seen := newObserver("rabbitrpc gateway")
-	changes := newChanges(c.Config, load, level, log)
+	changes := newChanges(p)
 	m, err := conn.Open(context.WithoutCancel(ctx), string(c.Broker.URL), append(seen.conn(), conn.WithBackgroundDial(),
 		conn.WithName("rabbitrpc gateway"), conn.WithLogger(log), conn.WithCredentials(changes.credentials),
 		conn.WithTLSFrom(changes.tls))...)
@@ -131,8 +121,8 @@ func runGateway(ctx context.Context, load func() (*config.Loaded, error), out, l
 	fmt.Fprintf(out, "gateway at http://%s\n", l.Addr())
 	var background sync.WaitGroup
 	defer background.Wait()
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	background.Go(func() { changes.follow(ctx, reloads, g) })
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	background.Go(func() { changes.follow(ctx, g) })
 	return g.Serve(ctx, l)
 }

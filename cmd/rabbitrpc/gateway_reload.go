@@ -3,11 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"log/slog"
-	"os"
 	"sync/atomic"
-
-	"go.uber.org/zap"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/gateway"
@@ -15,16 +11,14 @@ import (
 
 // A changes is what of a gateway's configuration is in force, as SIGHUP changes it.
 type changes struct {
+	*process
 	inForce config.Config // of the goroutine that follows
 	broker  atomic.Pointer[config.Broker]
-	load    func() (*config.Loaded, error)
-	level   zap.AtomicLevel
-	log     *slog.Logger
 }
 
-func newChanges(c config.Config, load func() (*config.Loaded, error), level zap.AtomicLevel, log *slog.Logger) *changes {
-	ch := &changes{inForce: c, load: load, level: level, log: log}
-	ch.broker.Store(&c.Broker)
+func newChanges(p *process) *changes {
+	ch := &changes{process: p, inForce: p.config.Config}
+	ch.broker.Store(&p.config.Broker)
 	return ch
 }
 
@@ -36,10 +30,10 @@ func (ch *changes) credentials() (user, password string, err error) {
 func (ch *changes) tls() (*tls.Config, error) { return ch.broker.Load().TLS.Config() }
 
 // follow reads the configuration again each time that it is asked to, until ctx ends.
-func (ch *changes) follow(ctx context.Context, reloads <-chan os.Signal, g *gateway.Gateway) {
+func (ch *changes) follow(ctx context.Context, g *gateway.Gateway) {
 	for {
 		select {
-		case <-reloads:
+		case <-ch.reloads:
 			ch.reload(g)
 		case <-ctx.Done():
 			return
@@ -63,9 +57,7 @@ func (ch *changes) reload(g *gateway.Gateway) {
 		config.LogUnread(ch.log, err)
 		return
 	}
-	if l, err := parseLevel(inForce.Log.Level); err == nil {
-		ch.level.SetLevel(l)
-	}
+	ch.setLevel(inForce.Log.Level)
 	ch.broker.Store(&inForce.Broker)
 	ch.inForce = inForce
 	ch.log.Info("configuration read")

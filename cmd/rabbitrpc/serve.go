@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/daemon"
@@ -68,39 +67,25 @@ func newServe() *cobra.Command {
 }
 
 func serve(ctx context.Context, load func() (*config.Loaded, error), out, logs io.Writer) error {
-	outliveReaders()
-	reloads, stop := hangups()
-	defer stop()
-	c, err := load()
+	p, end, err := begin(load, logs)
 	if err != nil {
 		return err
 	}
-	least, err := parseLevel(c.Log.Level)
-	if err != nil {
-		return err
-	}
-	level := zap.NewAtomicLevelAt(least)
-	log, written := spooledLogger(logs, level, forPeople(c, logs))
-	defer written()
-	takeOver(log)
-	log.Info("starting", "version", version(), "services", named(c.Services))
-	traces, err := startTracing(ctx, c.Tracing, log)
+	defer end()
+	p.log.Info("starting", "version", version(), "services", named(p.config.Services))
+	traces, err := startTracing(ctx, p.config.Tracing, p.log)
 	if err != nil {
 		return err
 	}
 	defer traces.close()
 	return run(ctx, daemon.Options{
-		Config:  c,
-		Reload:  load,
-		Reloads: reloads,
-		Log:     log,
-		Server:  traces.server(),
-		SetLevel: func(name string) {
-			if l, err := parseLevel(name); err == nil {
-				level.SetLevel(l)
-			}
-		},
-		Ready: func(addr string) { fmt.Fprintln(out, readyLine(c.Services, addr)) },
+		Config:   p.config,
+		Reload:   load,
+		Reloads:  p.reloads,
+		Log:      p.log,
+		Server:   traces.server(),
+		SetLevel: p.setLevel,
+		Ready:    func(addr string) { fmt.Fprintln(out, readyLine(p.config.Services, addr)) },
 	})
 }
 
