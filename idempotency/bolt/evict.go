@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"encoding/binary"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/rpc"
@@ -12,26 +11,12 @@ const askAgainAfter = 100 * time.Millisecond
 
 // oldest returns the entry that has been settled for the longest, if there is one.
 func (g *group) oldest() (id callID, at time.Time, ok bool) {
-	c := g.ages.Cursor()
-	k, _ := c.First()
-	if last, _ := c.Last(); len(last) == 8+len(id) && int64(binary.BigEndian.Uint64(last)) > g.now.UnixNano() {
-		k = last // the clock was set back: what is from the future goes first, or it would keep out all that is new
-	}
-	if len(k) != 8+len(id) {
-		return id, at, false
-	}
-	copy(id[:], k[8:])
-	return id, time.Unix(0, int64(binary.BigEndian.Uint64(k))), true
+	k, _ := g.ages.Cursor().First()
+	return parseAgeKey(k)
 }
 
-// young returns for how long the entry must be kept. After the clock was set back an entry may be from the future: it
-// is as good as any to be forgotten, or it might stay forever.
-func (g *group) young(at time.Time) time.Duration {
-	if age := g.now.Sub(at); age >= 0 {
-		return g.minAge - age
-	}
-	return 0
-}
+// young returns for how long the entry must be kept.
+func (g *group) young(at time.Time) time.Duration { return g.minAge - g.now.Sub(at) }
 
 // sweep forgets the oldest entries, at most n of them, if they are past the maximum age, or past the minimum age and
 // room is getting short. With n above the number of new entries it gets ahead of them.

@@ -158,19 +158,27 @@ func TestGetsBelowALowerBound(t *testing.T) {
 	})
 }
 
-// When the clock is set back, what was stored before does not stay forever.
-func TestEntriesFromTheFutureCanGo(t *testing.T) {
+// When the clock was set back before Open, ages go on from the youngest in the file: nothing is kept for longer, or for less long.
+func TestClockSetBack(t *testing.T) {
 	path := newFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
-		s := open(t, path, WithEntries(1))
+		s := open(t, path, WithEntries(2))
 		s.run(1)
+		time.Sleep(time.Second)
+		s.run(2)
 		s.close()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, path, WithEntries(1))
+		s := open(t, path, WithEntries(2))
 		s.wantReply(1)
-		s.run(2)
+		s.wantShed(3, 59*time.Second)
+		time.Sleep(59 * time.Second)
+		s.run(3)
+		s.wantShed(1, time.Second)
+		s.wantReply(2)
+		time.Sleep(24*time.Hour - 59*time.Second)
+		s.want(2, idempotency.New)
 		s.close()
 	})
 }

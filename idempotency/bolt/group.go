@@ -36,7 +36,7 @@ func (s *Store) group(tx *bbolt.Tx) (*group, error) {
 	stats := s.db.Stats()
 	free := int64(stats.FreePageN+stats.PendingPageN) * int64(s.db.Info().PageSize)
 	g := &group{
-		Store: s, id: int64(tx.ID()), now: time.Now(), used: tx.Size() - free,
+		Store: s, id: int64(tx.ID()), now: s.now(), used: tx.Size() - free,
 		file: tx.Bucket(fileBucket), running: tx.Bucket(runningBucket),
 		calls: tx.Bucket(callsBucket), ages: tx.Bucket(agesBucket),
 	}
@@ -146,6 +146,13 @@ func (g *group) forget(id callID, at time.Time) error {
 
 func ageKey(at time.Time, id callID) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, uint64(at.UnixNano())), id[:]...)
+}
+
+func parseAgeKey(k []byte) (id callID, at time.Time, ok bool) {
+	if len(k) != 8+len(id) {
+		return id, at, false
+	}
+	return callID(k[8:]), time.Unix(0, int64(binary.BigEndian.Uint64(k))), true
 }
 
 func (s *Store) expired(e *entry, now time.Time) bool { return now.Sub(e.at) >= s.maxAge }

@@ -5,39 +5,12 @@ import (
 	"errors"
 	"runtime"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
-
-// The file is full, of entries that are from the future since the clock was set back by an hour: each new one is let in
-// for one of them, not only the first one.
-func TestFullAndClockSetBack(t *testing.T) {
-	path := newFile(t)
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Hour)
-		s := open(t, path, WithEntries(100))
-		for n := range 100 {
-			s.run(n)
-		}
-		s.close()
-	})
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, path, WithEntries(100))
-		defer s.close()
-		for n := range 50 {
-			begun, err := s.Begin(t.Context(), key(1000+n), fingerprint)
-			if err != nil {
-				t.Fatalf("call %d: %v, though %d entries can go", n, err, 100-n)
-			}
-			s.complete(1000+n, begun.Token)
-		}
-	})
-}
 
 // Where small claims can be written and large outcomes cannot, calls are refused before too many outcomes wait in memory.
 func TestOwedIsBounded(t *testing.T) {

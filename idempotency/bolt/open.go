@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -80,6 +81,7 @@ func (s *Store) prepare() error {
 		if err = create(tx); err != nil {
 			return err
 		}
+		s.start(tx)
 		if g, err = s.group(tx); err != nil {
 			return err
 		}
@@ -100,6 +102,15 @@ func (s *Store) prepare() error {
 	s.durable.Store(g.id)
 	s.stats.Entries, s.stats.Bytes = int(g.size), g.used
 	return nil
+}
+
+// start starts the clock by which entries age.
+func (s *Store) start(tx *bbolt.Tx) {
+	s.opened = time.Now()
+	k, _ := tx.Bucket(agesBucket).Cursor().Last()
+	if _, youngest, ok := parseAgeKey(k); ok {
+		s.ahead = max(0, youngest.Sub(s.opened))
+	}
 }
 
 // orphan copies an entry from running to those that nobody runs.

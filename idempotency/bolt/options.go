@@ -20,5 +20,6 @@ func WithBytes(n int64) Option { return func(s *Store) { s.bytes = n } }
 func WithMinAge(d time.Duration) Option { return func(s *Store) { s.minAge = d } }
 
 // WithMaxAge sets how long an outcome is kept at most. Default 24 h. Ages count from completion; that of a call which
-// was running at a crash from the Open after it. A call that runs is never forgotten.
+// was running at a crash from the Open after it. A call that runs is never forgotten. Setting the clock while the file is open
+// changes no age; one that was set back before Open has the time in between not count.
 func WithMaxAge(d time.Duration) Option { return func(s *Store) { s.maxAge = d } }

@@ -23,6 +23,8 @@ type Store struct {
 	minAge, maxAge time.Duration
 
 	path    string
+	opened  time.Time     // by the clock of the system
+	ahead   time.Duration // of that the file was: the clock has been set back
 	db      *bbolt.DB
 	update  func(func(*bbolt.Tx) error) error // db.Update, unless a test breaks it
 	queue   *queue
@@ -186,7 +188,7 @@ func (s *Store) recall(o *op) (r result, known bool) {
 				return nil
 			}
 			e, err := get(tx.Bucket(callsBucket), o.id)
-			if err != nil || e == nil || e.state != done || s.expired(e, time.Now()) {
+			if err != nil || e == nil || e.state != done || s.expired(e, s.now()) {
 				return err
 			}
 			r, known = e.recall(o.fingerprint), true
@@ -198,6 +200,10 @@ func (s *Store) recall(o *op) (r result, known bool) {
 	}
 	return r, known && err == nil
 }
+
+// now is the time by which entries age. What has passed since Open is monotonic: a clock that is set meanwhile makes nothing
+// old, and one that is set back before Open makes nothing that is in the file younger than what comes.
+func (s *Store) now() time.Time { return s.opened.Add(s.ahead + time.Since(s.opened)) }
 
 // count counts the answer of a Begin.
 func (s *Store) count(r result) {
