@@ -19,8 +19,9 @@ import (
 type direct struct {
 	trusted, trial lane
 	tried          *lru.Cache[string, bool] // address -> it has passed
-	turn           chan struct{}            // who sends into it may use trial
-	waiting        chan struct{}            // holds one for each that waits for the turn
+	untried        untried
+	life           context.Context // of the trials
+	end            context.CancelFunc
 }
 
 const (
@@ -35,48 +36,66 @@ var (
 	errVerdict = errors.New("no verdict of the broker")
 )
 
-// newDirect makes a direct in which at most waiting replies wait for their trial.
-func newDirect(c conn.Connector, waiting int, onReturn func(*conn.Return)) *direct {
+// newDirect makes a direct that leaves at most so many requests unsettled while it tries addresses.
+func newDirect(c conn.Connector, maxHeld int, onReturn func(*conn.Return)) *direct {
 	tried, err := lru.New[string, bool](maxTried)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &direct{
+	d := &direct{
 		trusted: lane{conn: c, onReturn: onReturn}, trial: lane{conn: c, onReturn: onReturn}, tried: tried,
-		turn: make(chan struct{}, 1), waiting: make(chan struct{}, waiting),
+		untried: untried{maxHeld: maxHeld, replies: make(map[string][]*untriedReply)},
+	}
+	d.life, d.end = context.WithCancel(context.Background())
+	return d
+}
+
+// publish publishes a reply to the address that is its key, or, where that has to be tried first, sees to it that this happens.
+// Then, or when it has come to nothing, settle is called with what went wrong. It may be called early, with nil, and again if
+// something goes wrong. The size is that of all that is kept in memory until then.
+func (d *direct) publish(ctx context.Context, m *conn.Message, size int, settle func(error)) {
+	if passed, tried := d.tried.Get(m.Key); tried {
+		settle(d.send(ctx, m, passed))
+		return
+	}
+	if d.untried.add(&untriedReply{m: m, size: size + untriedOverhead, settle: settle}) {
+		go d.tryAll()
 	}
 }
 
-// publish publishes a reply to the address that is its key.
-func (d *direct) publish(ctx context.Context, m *conn.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, directTimeout)
-	defer cancel()
-	switch passed, tried := d.tried.Get(m.Key); {
-	case passed:
-		o, err := d.trusted.open(ctx)
-		if err != nil {
-			return err
-		}
-		return o.publish(ctx, m, nil)
-	case tried:
+// send publishes a reply to an address that was tried.
+func (d *direct) send(ctx context.Context, m *conn.Message, passed bool) error {
+	if !passed {
 		return errMadeUp
 	}
-	select {
-	case d.waiting <- struct{}{}:
-		defer func() { <-d.waiting }()
-	default: // a flood of made-up addresses must not take all workers
-		return errTrials
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	o, err := d.trusted.open(ctx)
+	if err != nil {
+		return err
 	}
-	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
-	case <-ctx.Done():
-		return errTrials
-	}
-	return d.try(ctx, m)
+	return o.publish(ctx, m, nil)
 }
 
-func (d *direct) try(ctx context.Context, m *conn.Message) error {
+// tryAll tries the addresses, one after the other, each with the first reply to it.
+func (d *direct) tryAll() {
+	defer d.untried.trials.Done()
+	for address, m := d.untried.next(); m != nil; address, m = d.untried.next() {
+		err := d.try(m)
+		for i, r := range d.untried.take(address) {
+			if i > 0 && err == nil {
+				r.settle(d.send(d.life, r.m, true))
+			} else {
+				r.settle(err)
+			}
+		}
+	}
+}
+
+// try publishes a reply to an address that may be made up, and notes which it is.
+func (d *direct) try(m *conn.Message) error {
+	ctx, cancel := context.WithTimeout(d.life, directTimeout)
+	defer cancel()
 	o, err := d.trial.open(ctx)
 	if err != nil {
 		return err
@@ -102,6 +121,8 @@ func (d *direct) try(ctx context.Context, m *conn.Message) error {
 }
 
 func (d *direct) close() {
+	d.end()
+	d.untried.close()
 	ctx, cancel := context.WithTimeout(context.Background(), directTimeout)
 	defer cancel()
 	d.trusted.close(ctx)

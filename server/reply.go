@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/internal/wire"
@@ -11,8 +12,7 @@ import (
 
 // reply sends the answer, and has the request acknowledged once the broker has confirmed it: see [unconfirmed].
 func (s *Server) reply(j *job, m *conn.Message) {
-	if s.sendDirect(j, m) {
-		s.ack(j)
+	if s.sendDirect(j, m, func() { s.ack(j) }) {
 		return
 	}
 	if m, err := s.send(j, m, j.unconfirmed.publish); err != nil && resendable(j.session, m) {
@@ -20,16 +20,20 @@ func (s *Server) reply(j *job, m *conn.Message) {
 	}
 }
 
-// sendDirect sends an answer that goes to a direct reply-to, and reports whether it does.
-func (s *Server) sendDirect(j *job, m *conn.Message) bool {
+// sendDirect sends an answer that goes to a direct reply-to, and reports whether it does. What comes after that is done once, now or soon.
+func (s *Server) sendDirect(j *job, m *conn.Message, after func()) bool {
 	if wire.KindOfReplyTo(j.call.ReplyTo) != wire.ReplyDirect {
 		return false
 	}
 	m.UserID = s.opts.user
-	if err := s.direct.publish(&j.ctx, m); err != nil {
-		s.stats.unroutable.Add(1)
-		s.unanswered.warn(&j.ctx, s.opts.log, "reply dropped", "service", s.service, "call", j.call.ID, "err", err)
-	}
+	after = sync.OnceFunc(after)
+	s.direct.publish(&j.ctx, m, len(m.Body)+len(j.delivery.Body), func(err error) {
+		if err != nil {
+			s.stats.unroutable.Add(1)
+			s.unanswered.warn(&j.ctx, s.opts.log, "reply dropped", "service", s.service, "call", j.call.ID, "err", err)
+		}
+		after()
+	})
 	return true
 }
 

@@ -124,6 +124,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 	go func() {
 		defer close(ended)
 		workers.Wait()
+		s.direct.untried.trials.Wait()
 		last.unconfirmed.drain()
 		s.resending.Wait()
 		last.close()
@@ -135,7 +136,7 @@ func (s *Server) drain(workers *sync.WaitGroup, stop context.CancelFunc) error {
 		return nil
 	case <-limit.C:
 	}
-	late := s.answering.Load() + last.unconfirmed.unacknowledged()
+	late := s.answering.Load() + last.unconfirmed.unacknowledged() + s.direct.untried.unsettled()
 	stop()
 	limit.Reset(time.Second) // for those that respect their context
 	select {

@@ -95,7 +95,7 @@ func (w *watch) tell(j *job, told chan<- struct{}) {
 	s.opts.log.ErrorContext(&j.ctx, "request is overdue, and keeps its worker", "service", s.service,
 		"method", j.call.Method, "call", j.call.ID, "timeout", j.call.Timeout)
 	m := s.encodeError(j, rpc.Errorf(rpc.DeadlineExceeded, "handler did not end in time"))
-	if !s.sendDirect(j, m) {
+	if !s.sendDirect(j, m, func() {}) {
 		s.send(j, m, s.publishConfirmed)
 	}
 }
