@@ -150,14 +150,7 @@ func TestHostileFlood(t *testing.T) {
 				if _, ok := <-turn; !ok {
 					return
 				}
-				err := p.Publish(&m, nil)
-				for errors.Is(err, conn.ErrBlocked) { // the broker takes less than that
-					if over := session.Blocked(); over != nil {
-						<-over
-					}
-					err = p.Publish(&m, nil)
-				}
-				if err != nil {
+				if err := flood(session, p, &m); err != nil {
 					t.Errorf("%+v: %v", m.Headers, err)
 					return
 				}
@@ -224,4 +217,17 @@ func (b *safeBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// flood publishes a message as soon as it is taken: a flood is more than that.
+func flood(s conn.Session, p conn.Publisher, m *conn.Message) error {
+	for {
+		err := p.Publish(m, nil)
+		if !errors.Is(err, conn.ErrBlocked) {
+			return err
+		}
+		if over := s.Blocked(); over != nil {
+			<-over
+		}
+	}
 }

@@ -115,8 +115,8 @@ func TestNeighbours(t *testing.T) {
 		} {
 			all.Go(func() {
 				err := call()
-				if took := time.Since(start); err == nil || took > 2*time.Second {
-					t.Errorf("%s: got %v after %v, want an error after a second", name, err, took)
+				if took := time.Since(start); err == nil || took > 5*time.Second {
+					t.Errorf("%s: got %v after %v, want an error after a second or little more", name, err, took)
 				}
 			})
 		}
