@@ -20,6 +20,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
@@ -332,6 +333,7 @@ func TestGlobalProvider(t *testing.T) {
 	}
 	spans := tracetest.NewSpanRecorder()
 	otel.SetTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)))
+	defer otel.SetTracerProvider(noop.NewTracerProvider())
 	if _, err := tracing.Client()(func(context.Context, *rpc.Request) (*rpc.Reply, error) { return &rpc.Reply{}, nil })(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
