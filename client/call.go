@@ -74,6 +74,9 @@ func (c *Client) admit(ctx context.Context, call *call) (*rpc.Reply, error) {
 	}
 	reply, err := c.place(ctx, svc, call)
 	permit.done(err)
+	if err == nil && len(reply.Body) > c.opts.maxReply {
+		return nil, rpc.Errorf(rpc.ResourceExhausted, "reply has more than %d bytes", c.opts.maxReply).WithExecuted(rpc.ExecutedYes)
+	}
 	return reply, err
 }
 

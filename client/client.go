@@ -69,6 +69,7 @@ func New(c conn.Connector, opts ...Option) (*Client, error) {
 		name:     uuid.NewString(),
 		inFlight: 10_000,
 		maxBody:  wire.DefaultLimits.Body,
+		maxReply: 16 << 20,
 	}
 	for _, opt := range opts {
 		opt.apply(&o)

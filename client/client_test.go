@@ -147,10 +147,10 @@ type hooked struct {
 	before  func(ctx context.Context) // each Session
 	after   func()                    // each Session
 	publish func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error
-	consume func() error // fails each Consume
-	inspect func()       // before each InspectQueue
-	lookErr error        // of each InspectQueue
-	remove  func()       // before each DeleteQueue
+	consume func(conn.Consume) error // fails each Consume
+	inspect func()                   // before each InspectQueue
+	lookErr error                    // of each InspectQueue
+	remove  func()                   // before each DeleteQueue
 	gather  func(wait time.Duration)
 	err     func(error) error // in place of that of the session, which means that the last message was refused
 }
@@ -184,7 +184,7 @@ func (s hookedSession) OpenPublisher(ctx context.Context, onReturn func(*conn.Re
 
 func (s hookedSession) Consume(ctx context.Context, c conn.Consume, handle func(*conn.Delivery)) (conn.Consumer, error) {
 	if s.h.consume != nil {
-		if err := s.h.consume(); err != nil {
+		if err := s.h.consume(c); err != nil {
 			return nil, err
 		}
 	}
@@ -477,6 +477,9 @@ func TestNewRefuses(t *testing.T) {
 		"no name":          client.WithName(""),
 		"name too long":    client.WithName(strings.Repeat("x", 256)),
 		"queue too long":   client.WithQueue(strings.Repeat("x", 256)),
+		"no place":         client.WithMaxInFlight(0),
+		"no request":       client.WithMaxBody(0),
+		"no reply":         client.WithMaxReply(0),
 	} {
 		if c, err := client.New(nil, o); err == nil || c != nil {
 			t.Errorf("%s: got %v, %v", name, c, err)
@@ -544,7 +547,7 @@ func TestFailedSetUpLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failures := 3
 		r := newRig(t, func(c conn.Connector) conn.Connector {
-			return &hooked{Connector: c, consume: func() error {
+			return &hooked{Connector: c, consume: func(conn.Consume) error {
 				if failures == 0 {
 					return nil
 				}
@@ -610,7 +613,7 @@ func TestCloseObeysItsContext(t *testing.T) {
 		r := newRig(t, func(c conn.Connector) conn.Connector {
 			return &hooked{
 				Connector: c,
-				consume:   func() error { <-setUp; return errors.New("no answer") },
+				consume:   func(conn.Consume) error { <-setUp; return errors.New("no answer") },
 				remove:    func() { time.Sleep(10 * time.Second) },
 			}
 		})

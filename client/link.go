@@ -176,7 +176,8 @@ func (l *link) open(ctx context.Context, c *Client) (err error) {
 	if l.publisher, err = l.session.OpenPublisher(ctx, c.onReturn); err != nil {
 		return err
 	}
-	l.consumer, err = l.session.Consume(ctx, conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true, Prompt: true}, c.onDelivery)
+	consume := conn.Consume{Queue: q.Name, NoAck: true, Exclusive: true, Prompt: true, MaxBody: c.opts.maxReply}
+	l.consumer, err = l.session.Consume(ctx, consume, c.onDelivery)
 	return err
 }
 

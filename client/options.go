@@ -20,6 +20,7 @@ type options struct {
 	queue        string
 	inFlight     int
 	maxBody      int
+	maxReply     int
 	serverUser   string
 	noBreaker    bool
 	hooks        Hooks
@@ -44,6 +45,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("calls in flight must be at least 1, got %d", o.inFlight)
 	case o.maxBody < 1:
 		return fmt.Errorf("body limit must be at least 1, got %d", o.maxBody)
+	case o.maxReply < 1:
+		return fmt.Errorf("reply limit must be at least 1, got %d", o.maxReply)
 	}
 	return o.call.validate()
 }
@@ -67,6 +70,10 @@ func WithMaxInFlight(n int) Option { return clientOption(func(o *options) { o.in
 
 // WithMaxBody sets how many bytes a request may have. Default 4 MiB, as for servers.
 func WithMaxBody(n int) Option { return clientOption(func(o *options) { o.maxBody = n }) }
+
+// WithMaxReply sets how many bytes the body of a reply may have. The call of a longer one, of which no more than that is kept, ends
+// with resource_exhausted, ExecutedYes. Default 16 MiB, which is what RabbitMQ lets through by default since 4.0.
+func WithMaxReply(n int) Option { return clientOption(func(o *options) { o.maxReply = n }) }
 
 // WithServerUser drops replies that do not come from this RabbitMQ user. Servers must say who they are, see
 // server.WithUser; the broker checks it. Default: any.

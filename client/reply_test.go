@@ -1,11 +1,13 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -55,6 +57,33 @@ func (r *rig) peer(queue conn.Queue, answer func(m *conn.Message) []conn.Message
 		c.Close(context.Background())
 	})
 	return c
+}
+
+// A reply that is too long is not kept, and its call says so. One more byte than is allowed must be, to tell.
+func TestMaxReply(t *testing.T) {
+	var most []int
+	wrap := func(c conn.Connector) conn.Connector {
+		return &hooked{Connector: c, consume: func(c conn.Consume) error { most = append(most, c.MaxBody); return nil }}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wrap, client.WithQueue("rpc_queue"), client.WithMaxReply(100))
+		r.peer(conn.Queue{Name: "rpc_queue"}, func(m *conn.Message) []conn.Message {
+			return []conn.Message{{Body: bytes.Repeat([]byte("1"), len(m.Body))}}
+		})
+		ask := func(n int) (*rpc.Reply, error) {
+			return r.client.Do(t.Context(), &rpc.Request{Service: "math", Method: "ones", Body: make([]byte, n)})
+		}
+		if reply, err := ask(100); err != nil || len(reply.Body) != 100 {
+			t.Errorf("got %v, %v", reply, err)
+		}
+		reply, err := ask(101)
+		if rpc.CodeOf(err) != rpc.ResourceExhausted || rpc.Executed(err) != rpc.ExecutedYes || !strings.Contains(err.Error(), "more than 100 bytes") {
+			t.Errorf("got %v, %v, executed %v", reply, err, rpc.Executed(err))
+		}
+		if len(most) != 1 || most[0] != 100 {
+			t.Errorf("the consumer takes %v bytes, want 100", most)
+		}
+	})
 }
 
 // Of all that comes into the reply queue each call gets its own answer, and no other.
