@@ -60,11 +60,12 @@ type Daemon struct {
 	mu       sync.Mutex // guards what follows
 	services []*service // in the order of the configuration
 	retired  []*service // those that drain, since others have taken their places or they are gone
+	refused  []string   // what the last reload could not start
 }
 
 // New makes a daemon. It does no I/O: Run does.
 func New(o Options) *Daemon {
-	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}, memories: memories{log: o.Log}}
+	d := &Daemon{opts: o, log: o.Log, config: o.Config.Config, system: systemd{log: o.Log}, memories: memories{log: o.Log, limit: openLimit}}
 	d.broker.Store(&o.Config.Broker)
 	return d
 }
@@ -99,7 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	d.set(services)
+	d.set(services, nil)
 	for _, s := range services {
 		s.start(ctx)
 		d.background.Go(func() { d.guard(s) })
@@ -234,10 +235,10 @@ func (d *Daemon) current() []*service {
 	return slices.Clone(d.services)
 }
 
-func (d *Daemon) set(services []*service) {
+func (d *Daemon) set(services []*service, refused []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.services = services
+	d.services, d.refused = services, refused
 }
 
 // put puts a service in the place of old.

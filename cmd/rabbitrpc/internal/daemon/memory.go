@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
@@ -21,9 +23,13 @@ type memory struct {
 	users   int // guarded by the memories
 }
 
+// openLimit is how long it may take to open a store: a database may fall silent after the login.
+const openLimit = 30 * time.Second
+
 // memories are those that are open. One goroutine takes them; any gives them back.
 type memories struct {
-	log *slog.Logger
+	log   *slog.Logger
+	limit time.Duration // openLimit, but in tests
 
 	mu   sync.Mutex // guards what follows
 	open []*memory
@@ -35,8 +41,13 @@ func (ms *memories) take(ctx context.Context, c *config.Service) (*memory, error
 	if m := ms.find(c); m != nil {
 		return m, nil
 	}
-	store, shut, err := openStore(ctx, &c.Dedupe, ms.log)
-	if err != nil {
+	opening, cancel := context.WithTimeout(ctx, ms.limit)
+	defer cancel()
+	store, shut, err := openStore(opening, &c.Dedupe, ms.log)
+	switch {
+	case err != nil && opening.Err() != nil && ctx.Err() == nil:
+		return nil, fmt.Errorf("it is not open after %v: does the database answer? %w", ms.limit, err)
+	case err != nil:
 		return nil, err
 	}
 	m := &memory{service: c.Name, config: c.Dedupe, store: store, shut: shut, users: 1}

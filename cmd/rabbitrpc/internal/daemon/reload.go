@@ -59,8 +59,13 @@ func (d *Daemon) read(ctx context.Context) (newer bool) {
 	if newer || ctx.Err() != nil {
 		return newer
 	}
-	d.config.Services = d.reloadServices(ctx, changes, next.Config.Services)
-	d.log.Info("configuration read")
+	switch refused := d.reloadServices(ctx, changes, next.Config.Services); {
+	case ctx.Err() != nil:
+	case len(refused) > 0:
+		d.log.Error("configuration read, and not all of it is in force", "services", strings.Join(refused, ", "))
+	default:
+		d.log.Info("configuration read")
+	}
 	return false
 }
 
@@ -95,31 +100,44 @@ func (d *Daemon) apply(c config.Change, inForce, next *config.Config) {
 	c.Log(d.log, when)
 }
 
-// reloadServices starts, replaces and stops services, and returns those that are in force then.
-func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, next []config.Service) (inForce []config.Service) {
+// reloadServices starts, replaces and stops services, and returns the names of those that cannot start. As long as there are any,
+// none that is gone from the configuration is stopped: it may be one of them under its old name.
+func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, next []config.Service) (refused []string) {
 	var services []*service
 	for i := range next {
-		old := d.service(next[i].Name)
-		s := old
-		if old == nil {
-			s = d.replace(ctx, nil, next[i], nil)
-		} else if c, live := d.live(changes, old.config, next[i]); len(live) > 0 {
-			s = d.replace(ctx, old, c, live)
+		s := d.service(next[i].Name)
+		var err error
+		if s == nil {
+			s, err = d.replace(ctx, nil, next[i], nil)
+		} else if c, live := d.live(changes, s.config, next[i]); len(live) > 0 {
+			s, err = d.replace(ctx, s, c, live)
+		}
+		if err != nil {
+			refused = append(refused, next[i].Name)
 		}
 		if s != nil {
 			services = append(services, s)
-			inForce = append(inForce, s.config)
 		}
 	}
-	removed := slices.DeleteFunc(d.current(), func(s *service) bool {
-		return slices.ContainsFunc(next, func(c config.Service) bool { return c.Name == s.config.Name })
-	})
-	d.set(services)
-	for _, s := range removed {
-		d.retire(s)
-		d.log.Info("applied", "key", "services."+s.config.Name, "when", "now: it is removed")
+	removed := slices.DeleteFunc(d.current(), func(s *service) bool { return slices.Contains(services, s) })
+	if len(refused) > 0 {
+		services = append(services, removed...)
 	}
-	return inForce
+	d.set(services, refused)
+	d.config.Services = nil
+	for _, s := range services {
+		d.config.Services = append(d.config.Services, s.config)
+	}
+	for _, s := range removed {
+		switch {
+		case len(refused) == 0:
+			d.retire(s)
+			d.log.Info("applied", "key", "services."+s.config.Name, "when", "now: it is removed")
+		case ctx.Err() == nil: // else all of them end
+			d.log.Warn("not applied", "key", "services."+s.config.Name, "why", "it is gone, and serves until all the others do")
+		}
+	}
+	return refused
 }
 
 func (d *Daemon) service(name string) *service {
@@ -150,8 +168,8 @@ func (d *Daemon) live(changes []config.Change, old, next config.Service) (c conf
 	return c, live
 }
 
-// replace starts a service in the place of old, which may be nil, and returns the one that is in force then.
-func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, changes []config.Change) *service {
+// replace starts a service in the place of old, which may be nil, and returns the one that is in force then: with an error, old.
+func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, changes []config.Change) (*service, error) {
 	d.makeRoom(ctx, c.Name)
 	s, err := d.build(ctx, c)
 	if err == nil {
@@ -162,9 +180,11 @@ func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, ch
 		}
 	}
 	switch {
+	case ctx.Err() != nil && err != nil:
+		return old, err // it is to end: nothing is wrong
 	case err != nil:
 		d.log.Error("service not changed: what was in force stays so", "service", c.Name, "err", err)
-		return old
+		return old, err
 	case old == nil:
 		d.log.Info("applied", "key", "services."+c.Name, "when", "now: it is new")
 	default:
@@ -175,7 +195,7 @@ func (d *Daemon) replace(ctx context.Context, old *service, c config.Service, ch
 		}
 	}
 	d.background.Go(func() { d.guard(s) })
-	return s
+	return s, nil
 }
 
 // await waits until a service takes calls.

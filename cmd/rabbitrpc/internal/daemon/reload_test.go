@@ -259,6 +259,44 @@ func TestReloadFails(t *testing.T) {
 	}
 }
 
+// TestReloadRenamesInVain: a service keeps its old name until it takes calls under the new one.
+func TestReloadRenamesInVain(t *testing.T) {
+	m := listen(t, "")
+	c := caller(t, "re-name", "re-taken", "re-third")
+	other := up(t, `services: [{name: re-taken, kind: worker}]`)
+	other.stop()
+	must(t, other.ended())
+	const text = `services: [{name: re-name, kind: worker, answer: old}, {name: re-third, kind: worker}]`
+	r := up(t, text)
+	wrong := strings.Replace(text, "re-name, ", "re-taken, max_queue: 7, ", 1)
+	for range 2 { // the second time, too
+		got := r.reload(wrong)
+		for _, want := range []string{
+			"level=ERROR msg=\"service not changed: what was in force stays so\" service=re-taken", "level=WARN msg=\"not applied\" key=services.re-name",
+			"level=ERROR msg=\"configuration read, and not all of it is in force\" services=re-taken",
+		} {
+			if !strings.Contains(got, want) {
+				t.Errorf("not said: %s\n%s", want, got)
+			}
+		}
+		if got, _, err := call(t, c, "re-name", "work", ""); got != "old" || err != nil {
+			t.Errorf("got %q, %v, want an answer as before", got, err)
+		}
+		m.hears("RELOADING=1")
+		m.hears("READY=1")
+		if said := <-m.lines; !strings.Contains(said, "not in force since the last reload, see the log: re-taken") {
+			t.Errorf("systemd is told %s", said)
+		}
+	}
+	got := r.reload(strings.Replace(wrong, ", max_queue: 7", "", 1))
+	if !strings.Contains(got, "services.re-name when=\"now: it is removed\"") || strings.Contains(got, "not in force") {
+		t.Errorf("put right, got %s", got)
+	}
+	if got, _, err := call(t, c, "re-taken", "work", ""); got != "old" || err != nil {
+		t.Errorf("got %q, %v from the new name", got, err)
+	}
+}
+
 func TestReloadLog(t *testing.T) {
 	r := up(t, "services: [{name: re-log, kind: worker}]")
 	caller(t, "re-log")

@@ -110,6 +110,16 @@ func (d *Daemon) status() string {
 	case b.Phase != conn.Connected:
 		return "STATUS=waiting for the broker"
 	default:
-		return fmt.Sprintf("STATUS=serving %s at %s: %d calls run", strings.Join(names, ", "), b.Addr, running)
+		return fmt.Sprintf("STATUS=serving %s at %s: %d calls run%s", strings.Join(names, ", "), b.Addr, running, d.unapplied())
 	}
+}
+
+// unapplied says what the last reload could not start.
+func (d *Daemon) unapplied() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.refused) == 0 {
+		return ""
+	}
+	return "; not in force since the last reload, see the log: " + strings.Join(d.refused, ", ")
 }
