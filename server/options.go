@@ -114,7 +114,8 @@ func WithVersion(v string) Option { return func(o *options) { o.version = v } }
 func WithoutDiscovery() Option { return func(o *options) { o.hidden = true } }
 
 // WithUser says in each reply that it comes from this RabbitMQ user, which must be the one that the server's connection has
-// logged in as: the broker checks it, and ends the session if it is not. Callers can insist on it. Default: not said.
+// logged in as: the broker checks it, and ends the session if it is not, after which the server takes no calls for 30 s. Callers can insist on it.
+// Default: not said.
 func WithUser(name string) Option { return func(o *options) { o.user = name } }
 
 // WithLogger sets where failures are said. Default: slog.Default.

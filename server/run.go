@@ -177,6 +177,7 @@ func (s *Server) serve(ctx context.Context, jobs *intake) error {
 			giveBack(jobs.empty())
 			s.largest.learn(session.Err())
 			s.unreadable(ctx, session.Err())
+			s.misnamed(ctx, session.Err())
 		case errors.Is(err, conn.ErrPrecondition):
 			return fmt.Errorf("%w; delete the queue, or serve it with the arguments that it has", err)
 		default:

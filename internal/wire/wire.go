@@ -71,10 +71,15 @@ func RefusedFor(r *rpc.Request, text string) rpc.Code {
 	if most, ok := LargestMessage(text); ok && len(r.Body) > most {
 		return rpc.InvalidArgument
 	}
-	if r.User != "" && strings.Contains(text, "user_id property set to '"+r.User+"' but") {
+	if RefusesUser(text, r.User) {
 		return rpc.PermissionDenied
 	}
 	return rpc.OK
+}
+
+// RefusesUser reports whether the text of an error of the broker says that messages may not be in the name of user.
+func RefusesUser(text, user string) bool {
+	return user != "" && strings.Contains(text, "user_id property set to '"+user+"' but")
 }
 
 const maxName = 100 // with prefix and suffix well inside the 255 bytes of an AMQP short string
