@@ -35,7 +35,7 @@ what a call takes counts from when it was to begin. --callers then bounds how ma
 time. Without, each caller makes one call after the other: then a slow server is also called
 less, and its latency looks better than what users of a busy system see.
 
-It exits with 1 if a call failed.
+It exits with 1 if a call failed, and with 2 at once if the broker is lost.
 `
 
 const benchWorker = "bench-worker"

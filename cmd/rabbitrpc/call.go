@@ -34,6 +34,7 @@ message, details, executed, retry_after_ms, remote.
 With --count the same request is called as often, each time as a call of its own, by
 --concurrency callers. Then the times that calls took are shown, and the errors by
 their codes; the exit code is that of the first error. The timeout is that of a call.
+While no call gets through, a caller makes about ten in a second.
 
 With --describe a server is asked what the method is for, takes and returns.
 
@@ -136,7 +137,7 @@ func (f *callFlags) run(cmd *cobra.Command, args []string) error {
 		return f.answered(cmd.OutOrStdout(), nil, err, time.Since(start))
 	case f.count > 1:
 		defer done()
-		return f.many(ctx, cmd.OutOrStdout(), c, r)
+		return f.many(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), c, r)
 	case f.describe:
 		defer done()
 		if err := f.described(connecting, cmd.OutOrStdout(), c, r); err != nil {

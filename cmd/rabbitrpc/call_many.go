@@ -17,11 +17,12 @@ import (
 )
 
 // many makes the same call again and again. A signal ends that, and what was made until then is shown.
-func (f *callFlags) many(ctx context.Context, out io.Writer, c *client.Client, r *rpc.Request) error {
+func (f *callFlags) many(ctx context.Context, out, complaints io.Writer, c *client.Client, r *rpc.Request) error {
 	t := tally{took: newLatencies(), failures: make(map[failure]*failed)}
 	start := time.Now()
 	var next atomic.Int64
 	var callers sync.WaitGroup
+	var complain sync.Once
 	for range min(f.concurrency, f.count) {
 		callers.Go(func() {
 			for ctx.Err() == nil && next.Add(1) <= int64(f.count) {
@@ -29,6 +30,12 @@ func (f *callFlags) many(ctx context.Context, out io.Writer, c *client.Client, r
 				_, err := c.Do(ctx, r)
 				if ctx.Err() == nil || err == nil {
 					t.add(time.Since(began), err)
+				}
+				if errors.Is(err, client.ErrBreakerOpen) {
+					complain.Do(func() {
+						fmt.Fprintf(complaints, "rabbitrpc: no call gets through, trying on: %s\n", sentence(err.Error()))
+					})
+					untilProbe(ctx, err)
 				}
 			}
 		})
@@ -42,6 +49,21 @@ func (f *callFlags) many(ctx context.Context, out io.Writer, c *client.Client, r
 		return errInterrupted
 	}
 	return t.first
+}
+
+// leastPause keeps callers from asking for nothing but the end of another's probe.
+const leastPause = 20 * time.Millisecond
+
+// untilProbe waits until a breaker that has kept a call back may let the next one through: else all of them are over before that.
+func untilProbe(ctx context.Context, err error) {
+	pause := leastPause
+	if e, ok := errors.AsType[*rpc.Error](err); ok {
+		pause = max(pause, e.RetryAfter)
+	}
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+	}
 }
 
 // A tally is what many calls came to. Its size does not depend on their number.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"sync"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/chaos"
@@ -145,9 +146,11 @@ func (r *run) cell(ctx context.Context, cell worker.Cell) (report.CellResult, er
 	result := report.CellResult{Cell: cell, Workers: cell.Workers()}
 	var pairs []*pair
 	defer func() {
+		var wg sync.WaitGroup
 		for _, p := range pairs {
-			p.end()
+			wg.Go(p.end)
 		}
+		wg.Wait()
 	}()
 	for _, side := range r.Sides {
 		p, err := r.start(ctx, worker.Setup{Side: side, Cell: cell})

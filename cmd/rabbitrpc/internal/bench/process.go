@@ -9,9 +9,11 @@ import (
 	"net/rpc/jsonrpc"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/bench/worker"
+	"github.com/rabbitrpc/rabbitrpc/conn"
 )
 
 // A process is a client or a server. It ends with this one, even if that is killed: its standard input is a pipe that only
@@ -43,6 +45,11 @@ type pipes struct {
 	io.WriteCloser
 }
 
+// A lostError is [worker.ErrLost] of a process. To other packages it is the end of a session.
+type lostError struct{ rpc.ServerError }
+
+func (lostError) Is(target error) bool { return target == worker.ErrLost || target == conn.ErrClosed }
+
 // call asks the process for something, and waits for its answer, until ctx ends. An error of the process is what it says.
 func (p *process) call(ctx context.Context, method string, args, answer any) error {
 	call := p.ask.Go(method, args, answer, make(chan *rpc.Call, 1))
@@ -51,6 +58,9 @@ func (p *process) call(ctx context.Context, method string, args, answer any) err
 		var said rpc.ServerError
 		if call.Error != nil && !errors.As(call.Error, &said) {
 			return fmt.Errorf("%s: the process has ended: %w", method, call.Error)
+		}
+		if strings.HasPrefix(string(said), worker.ErrLost.Error()) {
+			return lostError{said}
 		}
 		return call.Error
 	case <-ctx.Done():

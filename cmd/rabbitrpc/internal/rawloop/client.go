@@ -24,6 +24,7 @@ type Client struct {
 	queue   string
 	replies string
 	next    atomic.Uint64
+	lost    chan struct{}
 
 	mu    sync.Mutex // guards calls
 	calls map[string]chan []byte
@@ -36,7 +37,7 @@ func Dial(url, queue string, safe bool) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{link: *l, queue: queue, calls: make(map[string]chan []byte)}
+	c := &Client{link: *l, queue: queue, lost: make(chan struct{}), calls: make(map[string]chan []byte)}
 	q, err := c.in.QueueDeclare("", false, true, true, false, nil)
 	if err != nil {
 		c.Close()
@@ -68,7 +69,11 @@ func (c *Client) receive(replies <-chan amqp.Delivery) {
 		close(reply)
 	}
 	c.calls = nil
+	close(c.lost)
 }
+
+// Lost is closed when the connection is gone.
+func (c *Client) Lost() <-chan struct{} { return c.lost }
 
 // Call makes a call and returns the body of the reply.
 func (c *Client) Call(ctx context.Context, body []byte) ([]byte, error) {

@@ -19,9 +19,10 @@ const method = "echo"
 // A clientWorker makes the calls.
 type clientWorker struct {
 	worker
-	call  load.Call
-	prof  *profile
-	ended atomic.Pointer[held] // the first of the calls that were to be held; nil if there is none
+	session context.Context // ends with the connection
+	call    load.Call
+	prof    *profile
+	ended   atomic.Pointer[held] // the first of the calls that were to be held; nil if there is none
 }
 
 // Connected is what a client takes before its first call.
@@ -42,7 +43,7 @@ func (w *clientWorker) Connect(s Setup, c *Connected) (err error) {
 		return err
 	}
 	if !s.Hold { // or the call would not end
-		ctx, cancel := context.WithTimeout(w.ctx, callTimeout)
+		ctx, cancel := context.WithTimeout(w.session, callTimeout)
 		defer cancel()
 		if err := w.call(ctx); err != nil {
 			return fmt.Errorf("first call: %w", err)
@@ -59,6 +60,7 @@ func (w *clientWorker) dial(s *Setup) (load.Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.session = w.sessionOf(m)
 	opts := []client.Option{client.WithTimeout(s.timeout()), client.WithMaxInFlight(s.Cell.Callers)}
 	switch s.Cell.Mode {
 	case Durable:
@@ -91,6 +93,7 @@ func (w *clientWorker) dialRaw(s *Setup) (load.Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.session = until(w.ctx, c.Lost())
 	body := make([]byte, s.Cell.Size)
 	return func(ctx context.Context) error {
 		reply, err := c.Call(ctx, body)
@@ -112,12 +115,15 @@ type Loaded struct {
 	Used   Usage
 }
 
-// Load makes the calls of a load. One that is lost has no time limit of its own in the raw loop.
+// Load makes the calls of a load, or returns [ErrLost]. A call that is lost has no time limit of its own in the raw loop.
 func (w *clientWorker) Load(l load.Load, out *Loaded) error {
-	ctx, cancel := context.WithTimeout(w.ctx, 2*l.Duration+callTimeout)
+	ctx, cancel := context.WithTimeout(w.session, 2*l.Duration+callTimeout)
 	defer cancel()
 	before := ownUsage()
 	r := l.Run(ctx, w.call)
+	if err := context.Cause(w.session); err != nil {
+		return err
+	}
 	*out = Loaded{*r, ownUsage().Since(before)}
 	return out.Result.Pack()
 }
