@@ -68,9 +68,7 @@ func (d *direct) send(ctx context.Context, m *conn.Message, passed bool) error {
 	if !passed {
 		return errMadeUp
 	}
-	ctx, cancel := context.WithTimeout(ctx, directTimeout)
-	defer cancel()
-	o, err := d.trusted.open(ctx)
+	o, err := d.trusted.openSoon(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,17 +92,17 @@ func (d *direct) tryAll() {
 
 // try publishes a reply to an address that may be made up, and notes which it is.
 func (d *direct) try(m *conn.Message) error {
-	ctx, cancel := context.WithTimeout(d.life, directTimeout)
-	defer cancel()
-	o, err := d.trial.open(ctx)
+	o, err := d.trial.openSoon(d.life)
 	if err != nil {
 		return err
 	}
 	address := strings.Clone(m.Key) // and not the request that it is a part of
 	verdict := make(chan struct{}, 1)
-	if err := o.publish(ctx, m, func(bool) { verdict <- struct{}{} }); err != nil {
+	if err := o.publish(d.life, m, func(bool) { verdict <- struct{}{} }); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(d.life, directTimeout)
+	defer cancel()
 	select {
 	case <-verdict:
 		d.tried.Add(address, true)
@@ -153,6 +151,13 @@ func (l *lane) open(ctx context.Context) (o outlet, err error) {
 	}
 	l.current = o
 	return o, nil
+}
+
+// openSoon is open within a time that holds up nobody for long.
+func (l *lane) openSoon(ctx context.Context) (outlet, error) {
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	return l.open(ctx)
 }
 
 func (l *lane) close(ctx context.Context) {
