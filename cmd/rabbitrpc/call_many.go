@@ -127,8 +127,8 @@ func (f *callFlags) show(out io.Writer, t *tally) error {
 		})
 	}
 	paint := painterFor(out)
-	text := fmt.Sprintf("calls %d, ok %d, failed %d, in %v, %.4g a second\n%v\n", made, t.ok, t.failed,
-		t.elapsed.Round(time.Millisecond), rate, t.took)
+	text := fmt.Sprintf("calls %d, ok %d, failed %d, in %v, %s a second\n%v\n", made, t.ok, t.failed,
+		t.elapsed.Round(time.Millisecond), rounded(rate, 4), t.took)
 	for _, e := range failures {
 		text += paint(red, fmt.Sprintf("%d times %s, executed %s: %s", e.Count, e.Code, e.Executed, e.Example)) + "\n"
 	}

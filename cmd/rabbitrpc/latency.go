@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,4 +47,10 @@ func (l latencies) object() map[string]float64 {
 	return all
 }
 
-func millis(us int64) string { return fmt.Sprintf("%.3gms", float64(us)/1000) }
+func millis(us int64) string { return rounded(float64(us)/1000, 3) + "ms" }
+
+// rounded has so many digits that matter, and no exponent.
+func rounded(x float64, digits int) string {
+	x, _ = strconv.ParseFloat(strconv.FormatFloat(x, 'g', digits, 64), 64)
+	return strconv.FormatFloat(x, 'f', -1, 64)
+}
