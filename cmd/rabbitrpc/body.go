@@ -56,7 +56,7 @@ func minusHint(cmd *cobra.Command, err error) error {
 	if m := negative.FindStringSubmatch(err.Error()); m != nil {
 		return &hintedError{err, "a request may begin with a minus after --, as in: " + cmd.CommandPath() + " math fib -- " + m[1]}
 	}
-	return &usageError{cmd.CommandPath(), err}
+	return flagError(cmd, err)
 }
 
 // header reads what -H says.

@@ -14,7 +14,7 @@ import (
 )
 
 const manHelp = `Write manual pages, one for each command, into a folder, which is made if it is not there.
-The same program writes the same pages: their date is that of its source.
+The same program writes the same pages: their date is that of its source, if it knows it.
 `
 
 func newMan() *cobra.Command {
@@ -53,7 +53,7 @@ func writeMan(cmd *cobra.Command, dir string) error {
 		}
 	}
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
-	date := sourceDate()
+	date, known := sourceDate()
 	cmd.DisableAutoGenTag = true
 	cmd.Long = preformatted(cmd.Long)
 	var page bytes.Buffer
@@ -61,11 +61,17 @@ func writeMan(cmd *cobra.Command, dir string) error {
 	if err := doc.GenMan(cmd, header, &page); err != nil {
 		return fmt.Errorf("make the page of %s: %w", cmd.CommandPath(), err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".1"), page.Bytes(), 0o644); err != nil {
+	text := page.Bytes()
+	if !known { // the generator would take today's
+		text = bytes.Replace(text, []byte(date.Format(manDate)), nil, 1)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".1"), text, 0o644); err != nil {
 		return fmt.Errorf("write the page of %s: %w", cmd.CommandPath(), err)
 	}
 	return nil
 }
+
+const manDate = "Jan 2006" // as the generator writes it
 
 // preformatted marks the paragraphs that have lists in them, which the generator would fill as any text.
 func preformatted(long string) string {
@@ -78,14 +84,14 @@ func preformatted(long string) string {
 	return strings.Join(paragraphs, "\n\n")
 }
 
-// sourceDate is when the source of this program was committed, if that is known.
-func sourceDate() time.Time {
+// sourceDate is when the source of this program was committed, if that is known: not if it was built with -buildvcs=false.
+func sourceDate() (date time.Time, known bool) {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {
-				return t
+				return t, true
 			}
 		}
 	}
-	return time.Unix(0, 0).UTC()
+	return time.Time{}, false
 }

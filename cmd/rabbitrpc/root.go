@@ -40,7 +40,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true // there is one with examples
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
+	root.SetFlagErrorFunc(flagError)
 	group(root, "Serving", newServe(), newConfig())
 	group(root, "Calling", newCall(), newGateway())
 	group(root, "Operating", newServices(), newPing(), newDoctor(), newTopology(), newParked())

@@ -15,8 +15,9 @@ import (
 )
 
 const topologyCheckHelp = `Check whether the broker has what services need, and change nothing. For each thing there
-is one line: ok, missing, differs with what is different, or unknown with the right
-that it takes to find out.
+is one line: ok, missing, differs with what is different, unknown with the right that it
+takes to find out, or later. That is the parked queue, which servers make when they need it
+first, or, with --quorum, when they start; those that may not need it to be declared.
 
 The binding is tried with a ping, which servers answer, and which stays in no queue.
 With -o json there is one object on each line: service, what, name, state, differences, reason.

@@ -21,6 +21,7 @@ type Gateway struct {
 	Timeout        time.Duration `koanf:"timeout"`    // of requests that bring none
 	MaxTimeout     time.Duration `koanf:"max_timeout"`
 	MaxBody        int           `koanf:"max_body"`        // bytes
+	BodyMemory     int           `koanf:"body_memory"`     // bytes of all bodies, of requests and replies, at a time
 	MaxConnections int           `koanf:"max_connections"` // and so calls at a time: more wait
 	Drain          time.Duration `koanf:"drain"`           // how long calls may take once it is to end
 }
@@ -29,7 +30,7 @@ type Gateway struct {
 func DefaultGateway() Gateway {
 	return Gateway{
 		Listen: "127.0.0.1:8080", Name: "rabbitrpc-gateway", Timeout: 10 * time.Second, MaxTimeout: 5 * time.Minute,
-		MaxBody: 4 << 20, MaxConnections: 1000, Drain: 30 * time.Second,
+		MaxBody: 4 << 20, BodyMemory: 256 << 20, MaxConnections: 1000, Drain: 30 * time.Second,
 	}
 }
 
@@ -55,6 +56,8 @@ func (g *Gateway) Check() error {
 		return wrong("timeout", "must be 1ms to %v, which is max_timeout, got %v", g.MaxTimeout, g.Timeout)
 	case g.MaxBody < 1 || g.MaxBody > largestBody:
 		return wrong("max_body", "must be 1 to %d, got %d", largestBody, g.MaxBody)
+	case g.BodyMemory < g.MaxBody:
+		return wrong("body_memory", "must be %d, which is max_body, or more, got %d", g.MaxBody, g.BodyMemory)
 	case g.MaxConnections < 1 || g.MaxConnections > mostConnections:
 		return wrong("max_connections", "must be 1 to %d, got %d", mostConnections, g.MaxConnections)
 	case g.Drain < 0:

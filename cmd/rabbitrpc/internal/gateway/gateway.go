@@ -36,6 +36,7 @@ import (
 type Gateway struct {
 	do      rpc.Handler
 	log     *slog.Logger
+	bodies  budget
 	inForce atomic.Pointer[settings]
 }
 
@@ -47,12 +48,12 @@ type settings struct {
 
 // New makes a gateway that calls with do, which is [client.Client.Do].
 func New(c config.Gateway, do rpc.Handler, log *slog.Logger) (*Gateway, error) {
-	g := &Gateway{do: do, log: log}
+	g := &Gateway{do: do, log: log, bodies: budget{limit: int64(c.BodyMemory)}}
 	return g, g.Change(c)
 }
 
-// Change has requests that come from now on answered by another configuration, and reads its token. Where it listens, and for
-// how many connections, is as it was.
+// Change has requests that come from now on answered by another configuration, and reads its token. Where it listens, for how
+// many connections, and how many bytes it holds, is as it was.
 func (g *Gateway) Change(c config.Gateway) error {
 	if err := c.Check(); err != nil {
 		return err
@@ -161,7 +162,9 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request, c *settings, serv
 		writeProblem(w, http.StatusUnsupportedMediaType, id, refusal)
 		return
 	}
-	body, status, refusal := c.body(w, r)
+	held := &share{of: &g.bodies}
+	defer held.giveBack()
+	body, status, refusal := c.body(w, r, held)
 	if refusal != nil {
 		writeProblem(w, status, id, refusal)
 		return
@@ -177,6 +180,7 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request, c *settings, serv
 		writeProblem(w, 0, id, err)
 		return
 	}
+	held.hold(len(reply.Body)) // it is there, whether or not there is room
 	writeReply(w, reply)
 }
 
@@ -194,14 +198,26 @@ func typeOf(r *http.Request) (string, *rpc.Error) {
 	return cmp.Or(contentType, rpc.ContentTypeJSON), nil
 }
 
-// body reads what is to be sent. One that is said to be too long is not waited for.
-func (s *settings) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, refusal *rpc.Error) {
+// busyFor is when a client whose body there was no room for may try again.
+const busyFor = time.Second
+
+// body reads what is to be sent. One that is said to be too long is not waited for. One that there is no room for is not kept.
+func (s *settings) body(w http.ResponseWriter, r *http.Request, held *share) (body []byte, status int, refusal *rpc.Error) {
 	limit, tooLong := int64(s.MaxBody), refused(rpc.InvalidArgument, "body has more than %d bytes", s.MaxBody)
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close")
 		return nil, http.StatusRequestEntityTooLarge, tooLong
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	in, err := http.MaxBytesReader(w, r.Body, limit), errFull
+	if held.of.fits(r.ContentLength) {
+		body, err = io.ReadAll(metered{in, held})
+	}
+	if errors.Is(err, errFull) {
+		if held.giveBack(); r.Header.Get("Expect") == "" { // else it is asked for what nobody wants
+			_, _ = io.Copy(io.Discard, in) // or the client would be cut off while it sends, and not read why
+		}
+		return nil, 0, refused(rpc.Unavailable, "there is no room for the body beside those of other calls").WithRetryAfter(busyFor)
+	}
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return nil, http.StatusRequestEntityTooLarge, tooLong
 	}

@@ -11,6 +11,7 @@ import (
 const (
 	Good    = "ok"
 	Missing = "missing"
+	Later   = "later" // it is not there yet: servers make it when they need it
 	Differs = "differs"
 	Unknown = "unknown" // the user may not find out
 )
@@ -54,6 +55,9 @@ func Check(ctx context.Context, c conn.Connector, s conn.Session, p *conn.Probe,
 			found = Finding{What: "queue", Name: q.Name, State: Good} // it is served as it is
 		}
 		there = there && (q.Name != want.Queue.Name || found.State != Missing)
+		if q.Name == want.Parked.Name && found.State == Missing && there && !want.quorum() {
+			found.State, found.Reason = Later, "made when there is something to park, by servers that may"
+		}
 		all = append(all, found)
 	}
 	binding := Finding{What: "binding", Name: want.Queue.Name, State: Missing}

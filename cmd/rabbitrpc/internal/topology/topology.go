@@ -27,6 +27,9 @@ func (s *Service) queues() []conn.Queue {
 	return all
 }
 
+// quorum reports whether its servers count how often a request was started, and so make sure of the parked queue as they start.
+func (s *Service) quorum() bool { return s.Queue.Args["x-queue-type"] == "quorum" }
+
 // exchanges returns the service's own exchange, and the one for questions to the instances of all services.
 func (s *Service) exchanges() []conn.Exchange {
 	return []conn.Exchange{s.Exchange, wire.QuestionExchange}
