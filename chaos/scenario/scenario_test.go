@@ -111,7 +111,7 @@ func TestEachFaultOnce(t *testing.T) {
 	next("broker", "memory-alarm", short, nil)
 	next("broker", "close-connections", 0, nil)
 	next("broker", "kill", 0, nil)
-	s.Steps = append(s.Steps, scenario.Step{At: scenario.Span(s.Duration), Target: "store", Fault: "cut"}) // just when the faults end
+	s.Steps = append(s.Steps, scenario.Step{At: scenario.Span(s.Duration), Target: "guests", Fault: "kill"}) // just when the faults end
 	r := run(t, lab, s)
 	for _, what := range []string{"reconnects", "resends", "replays", "lost calls"} {
 		n := r.History.Happened(what)
