@@ -131,7 +131,7 @@ func (f *callFlags) run(cmd *cobra.Command, args []string) error {
 	start := time.Now()
 	connecting, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	c, done, err := f.client(connecting, cmd.ErrOrStderr())
+	m, c, done, err := f.client(connecting, cmd.ErrOrStderr())
 	switch {
 	case err != nil:
 		return f.answered(cmd.OutOrStdout(), nil, err, time.Since(start))
@@ -141,30 +141,42 @@ func (f *callFlags) run(cmd *cobra.Command, args []string) error {
 	case f.describe:
 		defer done()
 		if err := f.described(connecting, cmd.OutOrStdout(), c, r); err != nil {
-			return f.answered(cmd.OutOrStdout(), nil, err, time.Since(start))
+			return blocked(ctx, m, f.answered(cmd.OutOrStdout(), nil, err, time.Since(start)))
 		}
 		return nil
 	}
 	defer done()
 	start = time.Now()
 	reply, err := c.Do(connecting, r)
-	return f.answered(cmd.OutOrStdout(), reply, err, time.Since(start))
+	return blocked(ctx, m, f.answered(cmd.OutOrStdout(), reply, err, time.Since(start)))
+}
+
+// blocked adds to the error of a call without an answer that the broker takes no messages: it says so after the first of them.
+func blocked(ctx context.Context, m *conn.Manager, err error) error {
+	if rpc.CodeOf(err) != rpc.DeadlineExceeded || m.State().Phase != conn.Connected {
+		return err
+	}
+	s, lost := m.Session(ctx)
+	if lost != nil || s.Blocked() == nil {
+		return err
+	}
+	return &hintedError{err, "the broker takes no messages for now, and rabbitrpc doctor says why. The call may take effect when it does again"}
 }
 
 // client makes the client of the calls, once there is a session. Whoever gets one calls done.
-func (f *callFlags) client(ctx context.Context, complaints io.Writer) (c *client.Client, done func(), err error) {
+func (f *callFlags) client(ctx context.Context, complaints io.Writer) (m *conn.Manager, c *client.Client, done func(), err error) {
 	log, err := newLogger(complaints, f.logLevel)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	traces, err := startTracing(ctx, config.Tracing{Sample: 1}, log)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	m, err := open(ctx, f.url, "rabbitrpc call", log)
+	m, err = open(ctx, f.url, "rabbitrpc call", log)
 	if err != nil {
 		traces.close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	opts := append(traces.client(), client.WithTimeout(f.timeout), client.WithQueue(f.queue), client.WithMaxBody(maxBody))
 	if f.wait {
@@ -188,9 +200,9 @@ func (f *callFlags) client(ctx context.Context, complaints io.Writer) (c *client
 	done = func() { closeWithin(time.Second, hangUp); traces.close() }
 	if err != nil {
 		done()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return c, done, nil
+	return m, c, done, nil
 }
 
 // errNoDialEnded is all that is known when the timeout is over before the first dial has ended.

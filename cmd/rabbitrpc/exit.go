@@ -58,7 +58,7 @@ func exitCode(err error) int {
 		return exitNoServer
 	case coded && e.Code == rpc.DeadlineExceeded, !coded && errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
-	case coded && e.Code != rpc.InvalidArgument:
+	case coded && e.Code != rpc.InvalidArgument, errors.Is(err, conn.ErrBlocked):
 		return exitNoAnswer
 	}
 	return exitUsage

@@ -38,6 +38,7 @@ func TestExitCode(t *testing.T) {
 		{"no answer in time", local(rpc.DeadlineExceeded, errors.New("no reply in time")), 4},
 		{"no answer of the broker in time", fmt.Errorf("declare queue q: %w", context.DeadlineExceeded), 4},
 		{"all servers busy", local(rpc.Unavailable, errors.New("busy")), 5},
+		{"broker in an alarm", fmt.Errorf("ask instances: %w", conn.ErrBlocked), 5},
 		{"parked: denied", &parked.DeniedError{Need: "read q", Err: &conn.Error{Code: 403}}, 1},
 		{"parked: busy", parked.ErrBusy, 1},
 		{"parked: nobody takes it", fmt.Errorf("call 1 stays parked: %w takes it", client.ErrNoServer), 3},

@@ -122,7 +122,7 @@ func (f *pingFlags) run(ctx context.Context, cmd *cobra.Command, service string)
 	case p.answers > 0:
 		return nil
 	case errors.Is(failed, conn.ErrBlocked):
-		return fmt.Errorf("%w for service %s: %w", errNoInstance, service, conn.ErrBlocked)
+		return fmt.Errorf("service %s cannot be asked: %w", service, conn.ErrBlocked)
 	}
 	return unanswered(context.WithoutCancel(ctx), d, service)
 }

@@ -62,13 +62,19 @@ func Check(ctx context.Context, c conn.Connector, s conn.Session, p *conn.Probe,
 	}
 	binding := Finding{What: "binding", Name: want.Queue.Name, State: Missing}
 	if there {
-		binding.State, binding.Reason = Good, ""
+		binding.State = Good
 		answer, err := Ping(ctx, c, service)
+		blocked := ""
+		if answer.Outcome == Silent { // a broker in an alarm may not have read it
+			blocked, err = p.Blocked(ctx)
+		}
 		switch {
 		case errors.Is(err, conn.ErrRefused):
 			binding.State, binding.Reason = Unknown, "takes the rights of a client of the service"
 		case err != nil:
 			return nil, err
+		case blocked != "":
+			binding.State, binding.Reason = Unknown, "the broker takes no messages: "+blocked
 		case answer.Outcome == Unroutable:
 			binding.State = Missing
 		}
