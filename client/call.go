@@ -124,7 +124,7 @@ func (c *Client) carryOut(ctx context.Context, svc *service, call *call, p *plan
 func (c *Client) connect(ctx context.Context, svc *service, p *plan) (*link, event) {
 	l, err := c.link(ctx, p.failFast)
 	if err == nil {
-		known, denial := c.services.known(svc, p.durable)
+		known, denial := c.services.known(svc, p.durable, p.once)
 		if known == denied {
 			return l, event{kind: forbidden, cause: denial}
 		}

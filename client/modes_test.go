@@ -50,6 +50,44 @@ func TestAtMostOnce(t *testing.T) {
 	}
 }
 
+// Servers that are busy are no reason for such a call to end: it waits until one has room.
+func TestAtMostOnceWaitsForRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var log journal
+		r.serve(r.broker.Connector("server"), log.count(slow(100*time.Millisecond)), server.WithWorkers(1))
+		for round := range 3 {
+			var calls sync.WaitGroup
+			for n := range 20 {
+				calls.Go(func() { r.mustCall(n, client.AtMostOnce()) })
+			}
+			calls.Wait()
+			if ran := log.ran(); ran != 20*(round+1) {
+				t.Errorf("the handler ran %d times, want %d", ran, 20*(round+1))
+			}
+			time.Sleep(time.Second)
+		}
+		if s := r.client.Stats(); s.Bounced > 0 || s.Resent > 0 {
+			t.Errorf("got %+v, want that no request came back", s)
+		}
+	})
+}
+
+// That nobody is there such a call does not find out by waiting.
+func TestAtMostOnceWithoutServer(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		_, stop := r.serve(r.broker.Connector("server"), twice)
+		r.mustCall(1, client.AtMostOnce())
+		stop()
+		time.Sleep(200 * time.Millisecond)
+		start := time.Now()
+		_, err := r.call(t.Context(), 1, client.AtMostOnce())
+		check(t, err, rpc.Unavailable, rpc.ExecutedNo, client.ErrNoServer)
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // A request that may be executed once only is refused when the broker delivers it again, to another server with room.
 func TestAtMostOnceRedelivered(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

@@ -134,8 +134,8 @@ func WaitForServer() CallOption { return func(o *callOptions) { o.wait, o.failFa
 // calls in flight, and for servers that are expected back.
 func FailFast() CallOption { return func(o *callOptions) { o.failFast, o.wait = true, false } }
 
-// AtMostOnce never sends a call again once it may have been delivered: it fails at once, with ExecutedUnknown. Servers
-// refuse such a request when it is delivered again.
+// AtMostOnce never sends a call again once it may have been delivered: it fails then, with ExecutedUnknown. Servers refuse such a
+// request when it is delivered again. It waits in their queue until one has room, or for the deadline if the last of them has gone.
 func AtMostOnce() CallOption { return func(o *callOptions) { o.once = true } }
 
 // Durable writes the request to disk and waits for the broker to confirm it: the effect happens even if the caller dies.

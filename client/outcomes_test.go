@@ -78,14 +78,14 @@ func TestOutcomes(t *testing.T) {
 		{name: "confirm never comes, the reply does", opts: []client.CallOption{client.Durable()},
 			hit:  func(r *rig) { r.conn.Fail(conntest.DropConfirm(1)) },
 			code: rpc.OK, executed: rpc.ExecutedYes},
-		{name: "bounce", hit: func(r *rig) { r.stop() }, code: rpc.Unavailable, executed: rpc.ExecutedUnknown},
+		{name: "expired in the queue", hit: func(r *rig) { r.stop() }, code: rpc.DeadlineExceeded, executed: rpc.ExecutedUnknown},
 		{name: "queue is full", hit: func(r *rig) {
 			for range 16 + 1 { // for the workers, and the queue
 				go client.Call(context.Background(), r.client, double, 60_000, client.WithoutRetry())
 				time.Sleep(time.Millisecond) // each is in its place before the next
 			}
 		}, code: rpc.ResourceExhausted, executed: rpc.ExecutedUnknown},
-		{name: "expired in the queue", opts: []client.CallOption{client.Durable()}, hit: func(r *rig) { r.stop() },
+		{name: "expired on disk", opts: []client.CallOption{client.Durable()}, hit: func(r *rig) { r.stop() },
 			code: rpc.DeadlineExceeded, executed: rpc.ExecutedUnknown},
 
 		// The server's answer, or none.

@@ -157,7 +157,7 @@ func TestFullQueue(t *testing.T) {
 	}{
 		{"retried", nil, nil, "direct full, queued replied, ", rpc.OK},
 		{"not retried", nil, []client.CallOption{client.WithoutRetry()}, "direct full, ", rpc.ResourceExhausted},
-		{"at most once", nil, []client.CallOption{client.AtMostOnce()}, "direct full, ", rpc.ResourceExhausted},
+		{"at most once", nil, []client.CallOption{client.AtMostOnce()}, "queued full, ", rpc.ResourceExhausted},
 		{"may not look", []conntest.Option{conntest.WithoutInspect()}, []client.CallOption{client.WithoutRetry()}, "direct full, ", rpc.ResourceExhausted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

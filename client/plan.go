@@ -190,7 +190,7 @@ func (p *plan) publish(known presence) step {
 		s.mode = wire.Plain
 	case p.durable:
 		s.mode = wire.Durable
-	case known == busy:
+	case known == busy || p.once: // a bounce would be the end of it, whether or not a server has died
 		s.mode = wire.Queued
 	}
 	p.kept = s.mode != wire.Direct

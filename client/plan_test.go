@@ -125,6 +125,8 @@ func check(t *rapid.T, p *plan, w *world, e event, s step, before doing) {
 			want = wire.Plain
 		case p.durable:
 			want = wire.Durable
+		case p.once:
+			want = wire.Queued
 		case s.mode == wire.Queued:
 			want = wire.Queued
 			if e.known != busy && before != look {

@@ -113,14 +113,20 @@ func (s *services) get(name string, make func() *service) *service {
 }
 
 // known returns what is known of a service and still good, and the denial of one that is denied. Of the calls to busy servers one
-// is let through now and then, to find out whether they are still there, and whether there is room again.
-func (s *services) known(svc *service, durable bool) (_ presence, denial error) {
+// is let through now and then, to find out whether they are still there, and whether there is room again. That servers were
+// there a while ago is not good enough for a call that is made once: it would wait for others until its deadline.
+func (s *services) known(svc *service, durable, once bool) (_ presence, denial error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reconnect(svc) // one that was forgotten while calls of it are out was not told
 	switch {
 	case svc.line(durable).silent && svc.state != denied:
 		return unknown, nil
+	case once && svc.served():
+		if time.Since(svc.line(durable).heard) >= absentFor {
+			return unknown, nil
+		}
+		return svc.state, nil
 	case svc.state == present:
 		return present, nil
 	}

@@ -47,17 +47,17 @@ func TestReconnectedForgottenService(t *testing.T) {
 		s.get(strconv.Itoa(i), func() *service { return &service{} })
 	}
 	s.reconnected()
-	if known, _ := s.known(svc, false); known != unknown || !s.returning(svc) || s.silence(svc, false) == 0 {
+	if known, _ := s.known(svc, false, false); known != unknown || !s.returning(svc) || s.silence(svc, false) == 0 {
 		t.Errorf("got %v, returning %v, want unknown, and to be listened for", known, s.returning(svc))
 	}
 	s.learn(svc, "q", present)
 	s.hear(svc, false)
-	if known, _ := s.known(svc, false); known != present {
+	if known, _ := s.known(svc, false, false); known != present {
 		t.Errorf("got %v, want it told once", known)
 	}
 	fresh := s.get("fresh", func() *service { return &service{} })
 	s.learn(fresh, "q", present)
-	if known, _ := s.known(fresh, false); known != present {
+	if known, _ := s.known(fresh, false, false); known != present {
 		t.Errorf("a new one: got %v, want present", known)
 	}
 }
