@@ -50,8 +50,9 @@ func (ch *changes) reload(g *gateway.Gateway) {
 	}
 	changed := ch.inForce.Changes(&next.Config)
 	inForce := ch.inForce
-	for _, c := range changed {
-		c.Log(ch.log, inForce.TakeOver(c, &next.Config))
+	when := make([]string, len(changed))
+	for i, c := range changed {
+		when[i] = inForce.TakeOver(c, &next.Config)
 	}
 	if err := g.Change(inForce.Gateway); err != nil {
 		config.LogUnread(ch.log, err)
@@ -60,5 +61,8 @@ func (ch *changes) reload(g *gateway.Gateway) {
 	ch.setLevel(inForce.Log.Level)
 	ch.broker.Store(&inForce.Broker)
 	ch.inForce = inForce
+	for i, c := range changed {
+		c.Log(ch.log, when[i])
+	}
 	ch.log.Info("configuration read")
 }
