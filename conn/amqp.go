@@ -112,8 +112,17 @@ func (s *session) start(f func()) bool {
 	return true
 }
 
-// die ends a live session at once. On one that is over already it does nothing: a close in good order goes on.
+// die ends a live session at once. On one that is over already it does nothing: a close in good order goes on. If the broker has said why it
+// ends a connection, that is the cause, and what came of it is not.
 func (s *session) die(cause error) {
+	for _, l := range []*link{s.pub, s.sub} {
+		if l.line == nil {
+			continue
+		}
+		if said := l.line.farewell.Load(); said != nil {
+			cause = said
+		}
+	}
 	if s.end(cause) {
 		s.cut()
 	}

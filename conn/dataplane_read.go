@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -26,6 +27,8 @@ type reader struct {
 	buf         []byte // the bytes from first to last are to be read
 	first, last int
 	pass        int // bytes from first on that the library gets, come what may
+
+	farewell atomic.Pointer[Error] // why the broker closes the connection
 
 	failed    func(error)
 	heartbeat time.Duration
@@ -72,7 +75,7 @@ func (r *reader) frame() error {
 	lane := r.lanes.get(head.Channel)
 	if lane == nil {
 		r.pass = size
-		return nil
+		return r.overhear(head, size)
 	}
 	if size > len(r.buf) && head.Type == frame.Header {
 		return r.skim(lane, size)
@@ -99,6 +102,23 @@ func (r *reader) frame() error {
 	r.first += size
 	if event != frame.None {
 		lane.take(event)
+	}
+	return nil
+}
+
+// overhear takes note of a farewell, which is the library's. That answers, and if it cannot any more, since the broker has hung up, that is
+// what it may say has ended the connection.
+func (r *reader) overhear(head frame.Head, size int) error {
+	if head.Channel != 0 || head.Type != frame.Method || size > len(r.buf) {
+		return nil
+	}
+	if err := r.fill(size); err != nil {
+		return err
+	}
+	payload, err := frame.Payload(r.buf[r.first : r.first+size])
+	if err == nil && frame.MethodID(payload) == frame.ConnectionClose {
+		code, reason := frame.CloseReason(payload)
+		r.farewell.Store(&Error{Code: code, Reason: reason})
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 type rogue struct {
 	channels uint16                      // that it allows
 	says     func(channel uint16) string // after the answer to consume
+	leaves   bool                        // after that
 	open     atomic.Int64                // channels
 }
 
@@ -83,6 +84,9 @@ func (r *rogue) serve(c net.Conn) {
 		}
 		if id == 60<<16|20 {
 			c.Write([]byte(r.says(channel)))
+			if r.leaves {
+				return
+			}
 		}
 	}
 }
@@ -173,6 +177,23 @@ func TestRogueBroker(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A broker that says why it ends a connection need not wait for an answer. What the answer meets then is not why.
+func TestFarewell(t *testing.T) {
+	t.Setenv("RABBITRPC_DATAPLANE", "")
+	goodbye := string(method(0, 10, 50, "\x01\x40\x08shutdown\x00\x00\x00\x00"))
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			s := (&rogue{says: func(uint16) string { return goodbye }, leaves: true}).dial(t)
+			_, _ = s.Consume(t.Context(), conn.Consume{Queue: "q", Prefetch: 10}, func(*conn.Delivery) {})
+			<-s.Done()
+			var said *conn.Error
+			if err := s.Err(); !errors.As(err, &said) || said.Code != 320 || said.Reason != "shutdown" {
+				t.Errorf("got %v, want shutdown (320)", err)
+			}
+		})
 	}
 }
 

@@ -60,6 +60,8 @@ type ID uint32
 
 // The methods that are known here.
 const (
+	ConnectionClose ID = 10<<16 | 50
+
 	ChannelOpen  ID = 20<<16 | 10
 	ChannelClose ID = 20<<16 | 40
 

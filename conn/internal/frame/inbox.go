@@ -147,7 +147,7 @@ func (b *Inbox) completed() (event Event) {
 	return event
 }
 
-// CloseReason reads why the broker closes a channel, from the payload of that method.
+// CloseReason reads why the broker closes a channel or a connection, from the payload of that method.
 func CloseReason(payload []byte) (code int, reason string) {
 	c := cursor[[]byte]{rest: payload[min(4, len(payload)):]}
 	code = int(c.uint16())
