@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -117,6 +119,11 @@ func (f *callFlags) args(cmd *cobra.Command, args []string) error {
 		return usagef(cmd, "concurrency must be 1 to 1000, got %d", f.concurrency)
 	case f.concurrency > 1 && f.count == 1:
 		return usagef(cmd, "--concurrency is for many calls: it needs --count")
+	case f.queue != "":
+		return nil
+	}
+	if err := cmp.Or(wire.CheckService(args[0]), wire.CheckMethod(args[1])); err != nil {
+		return usagef(cmd, "%w", err)
 	}
 	return nil
 }
