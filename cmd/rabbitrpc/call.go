@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/cmd/rabbitrpc/internal/config"
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -117,6 +119,11 @@ func (f *callFlags) args(cmd *cobra.Command, args []string) error {
 		return usagef(cmd, "concurrency must be 1 to 1000, got %d", f.concurrency)
 	case f.concurrency > 1 && f.count == 1:
 		return usagef(cmd, "--concurrency is for many calls: it needs --count")
+	case f.queue != "":
+		return nil
+	}
+	if err := cmp.Or(wire.CheckService(args[0]), wire.CheckMethod(args[1])); err != nil {
+		return usagef(cmd, "%w", err)
 	}
 	return nil
 }
@@ -141,21 +148,23 @@ func (f *callFlags) run(cmd *cobra.Command, args []string) error {
 	case f.describe:
 		defer done()
 		if err := f.described(connecting, cmd.OutOrStdout(), c, r); err != nil {
-			return blocked(ctx, m, f.answered(cmd.OutOrStdout(), nil, err, time.Since(start)))
+			return blocked(m, f.answered(cmd.OutOrStdout(), nil, err, time.Since(start)))
 		}
 		return nil
 	}
 	defer done()
 	start = time.Now()
 	reply, err := c.Do(connecting, r)
-	return blocked(ctx, m, f.answered(cmd.OutOrStdout(), reply, err, time.Since(start)))
+	return blocked(m, f.answered(cmd.OutOrStdout(), reply, err, time.Since(start)))
 }
 
 // blocked adds to the error of a call without an answer that the broker takes no messages: it says so after the first of them.
-func blocked(ctx context.Context, m *conn.Manager, err error) error {
-	if rpc.CodeOf(err) != rpc.DeadlineExceeded || m.State().Phase != conn.Connected {
+func blocked(m *conn.Manager, err error) error {
+	if rpc.CodeOf(err) != rpc.DeadlineExceeded {
 		return err
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // a session that is there is handed out all the same
 	s, lost := m.Session(ctx)
 	if lost != nil || s.Blocked() == nil {
 		return err

@@ -94,6 +94,11 @@ func TestReport(t *testing.T) {
 				"hint: RabbitMQ takes three seconds to refuse a wrong password: try a longer --timeout, then check host and port\n",
 		},
 		{
+			"the user has stopped it",
+			rpc.Errorf(rpc.Canceled, "%w: refused", conn.ErrNotConnected).WithExecuted(rpc.ExecutedNo),
+			"rabbitrpc: canceled: no connection with the broker: refused (executed: no)\n",
+		},
+		{
 			"the broker is frozen",
 			fmt.Errorf("declare queue q: %w", context.DeadlineExceeded),
 			"rabbitrpc: declare queue q: context deadline exceeded\n" +

@@ -92,6 +92,8 @@ func hint(err error) string {
 		return "try again when that has ended"
 	case coded && !e.Remote && e.Executed == rpc.ExecutedUnknown: // why comes second: it is in the line above
 		return "the call may have taken effect: find out before you repeat it"
+	case coded && !e.Remote && e.Code == rpc.Canceled: // by the user, who knows
+		return ""
 	case errors.Is(err, conn.ErrTLS):
 		return "rabbitrpc doctor shows how far it gets"
 	case errors.Is(err, conn.ErrRefused):

@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -69,8 +70,12 @@ func TestStoreSaysNothing(t *testing.T) {
 	d.OpenStoresWithin(50 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := d.Run(ctx); err == nil || !strings.Contains(err.Error(), "service silent: open its store: it is not open after 50ms: does the database answer?") {
+	err = d.Run(ctx)
+	if err == nil || !strings.Contains(err.Error(), "service silent: open its store: it is not open after 50ms: does the database answer?") {
 		t.Errorf("got %v, want that it is not open", err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Error("it is taken for a broker that does not answer")
 	}
 }
 

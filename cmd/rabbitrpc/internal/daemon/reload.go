@@ -100,8 +100,8 @@ func (d *Daemon) apply(c config.Change, inForce, next *config.Config) {
 	c.Log(d.log, when)
 }
 
-// reloadServices starts, replaces and stops services, and returns the names of those that cannot start. As long as there are any,
-// none that is gone from the configuration is stopped: it may be one of them under its old name.
+// reloadServices starts, replaces and stops services, keeps in d.config which are in force then, and returns the names of those that
+// cannot start. As long as there are any, none that is gone from the configuration is stopped: it may be one of them under its old name.
 func (d *Daemon) reloadServices(ctx context.Context, changes []config.Change, next []config.Service) (refused []string) {
 	var services []*service
 	for i := range next {

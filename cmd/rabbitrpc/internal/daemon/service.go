@@ -30,7 +30,7 @@ func (d *Daemon) build(ctx context.Context, c config.Service) (*service, error) 
 	}
 	m, err := d.memories.take(ctx, &c)
 	if err != nil {
-		return nil, fmt.Errorf("service %s: open its store: %w", c.Name, err)
+		return nil, fmt.Errorf("service %s: open its store: %v", c.Name, err) // a deadline in it is none of the broker's
 	}
 	s := &service{config: c, ended: func() {}, done: make(chan struct{})}
 	s.forget = func() { d.memories.giveBack(m) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"unicode/utf8"
 
@@ -65,10 +66,13 @@ type answer struct {
 // read returns what a line answers to the question with that ID. Garbled says that the line is no answer to it.
 func read(line []byte, id uint64, replyType string, limit int) (reply *rpc.Reply, err error, garbled error) {
 	var a answer
-	if json.Unmarshal(line, &a) != nil { // the text of the error would quote the line
-		return nil, nil, errors.New("it wrote a line that is no reply in JSON")
-	}
+	err = json.Unmarshal(line, &a)
+	e, typed := errors.AsType[*json.UnmarshalTypeError](err)
 	switch {
+	case typed && e.Field != "": // its text would quote the line
+		return nil, nil, fmt.Errorf("it wrote a reply in which %s is of another type", e.Field)
+	case err != nil:
+		return nil, nil, errors.New("it wrote a line that is no reply in JSON")
 	case a.ID != strconv.FormatUint(id, 10):
 		return nil, nil, errors.New("it wrote a reply without the id of the request")
 	case a.Body != "" && len(a.Base64) > 0, a.Error != nil && (a.Body != "" || len(a.Base64) > 0):

@@ -78,6 +78,7 @@ func (w *worker) idle(ctx context.Context, jobs <-chan *job) (*job, error) {
 
 var (
 	errLong    = errors.New("it wrote a line that is too long")
+	errLate    = errors.New("it did not answer in time")
 	errUnasked = errors.New("it wrote a line without being asked")
 )
 
@@ -107,8 +108,10 @@ func (w *worker) exchange(ctx context.Context, u *Upstream, r *rpc.Request) (rep
 	switch {
 	case errors.Is(broken, errUnread):
 		return nil, rpc.Errorf(rpc.Unavailable, "worker ended before it read the request").WithExecuted(rpc.ExecutedNo), broken
+	case errors.Is(broken, context.DeadlineExceeded):
+		return nil, stopped(broken), errLate
 	case ctx.Err() != nil && errors.Is(broken, ctx.Err()):
-		return nil, stopped(ctx.Err()), broken
+		return nil, stopped(broken), broken
 	}
 	return nil, inDoubt(rpc.Internal, "worker failed before it answered"), broken
 }

@@ -109,11 +109,14 @@ func TestWorkerFails(t *testing.T) {
 		{"no JSON", "raw", "secret\n", rpc.Internal, failed, "is no reply in JSON"},
 		{"another id", "raw", `{"id": "7", "body": "1"}` + "\n", rpc.Internal, failed, "without the id"},
 		{"no id", "raw", `{"body": "1"}` + "\n", rpc.Internal, failed, "without the id"},
-		{"id that is no string", "raw", `{"id": 1, "body": "1"}` + "\n", rpc.Internal, failed, "is no reply in JSON"},
+		{"id that is no string", "raw", `{"id": 1, "body": "1"}` + "\n", rpc.Internal, failed, "in which id is of another type"},
+		{"body that is no string", "raw", `{"id": "1", "body": {"secret": 1}}` + "\n", rpc.Internal, failed, "in which body is of another type"},
+		{"message that is no string", "raw", `{"id": "1", "error": {"message": 404}}` + "\n", rpc.Internal, failed, "in which error.message is of another type"},
+		{"no object", "raw", `["secret"]` + "\n", rpc.Internal, failed, "is no reply in JSON"},
 		{"body and error", "raw", `{"id": "1", "body": "1", "error": {"code": "aborted"}}` + "\n", rpc.Internal, failed, "more than one of"},
 		{"code that is none", "raw", `{"id": "1", "error": {"code": "secret"}}` + "\n", rpc.Internal, failed, "is no reply in JSON"},
 		{"endless line", "raw", strings.Repeat("x", 100_000), rpc.Internal, failed, "line that is too long"},
-		{"no answer in time", "sleep", "", rpc.DeadlineExceeded, "program was out of time", "deadline exceeded"},
+		{"no answer in time", "sleep", "", rpc.DeadlineExceeded, "program was out of time", `cause="it did not answer in time"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u, log := serve(t, func(c *execrpc.Config) { c.Pool, c.MaxReply = 1, 1000 }, "worker")

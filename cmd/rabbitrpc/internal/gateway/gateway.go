@@ -209,12 +209,14 @@ func (s *settings) body(w http.ResponseWriter, r *http.Request, held *share) (bo
 		return nil, http.StatusRequestEntityTooLarge, tooLong
 	}
 	in, err := http.MaxBytesReader(w, r.Body, limit), errFull
-	if held.of.fits(r.ContentLength) {
+	wanted := held.of.fits(r.ContentLength)
+	if wanted {
 		body, err = io.ReadAll(metered{in, held})
 	}
 	if errors.Is(err, errFull) {
-		if held.giveBack(); r.Header.Get("Expect") == "" { // else it is asked for what nobody wants
-			_, _ = io.Copy(io.Discard, in) // or the client would be cut off while it sends, and not read why
+		held.giveBack()
+		if wanted || r.Header.Get("Expect") == "" { // else the client waits to be asked for it
+			_, _ = io.Copy(io.Discard, in) // or it would be cut off while it sends, and not read why
 		}
 		return nil, 0, refused(rpc.Unavailable, "there is no room for the body beside those of other calls").WithRetryAfter(busyFor)
 	}

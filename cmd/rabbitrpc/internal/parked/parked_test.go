@@ -590,6 +590,29 @@ func TestBlocked(t *testing.T) {
 	})
 }
 
+// TestBlockedOnTheWay: a broker that has gone into an alarm since the publish confirms nothing, and is named.
+func TestBlockedOnTheWay(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.declare(nil)
+		r.serve()
+		r.park("1")
+		struck := r.conn.Fail(conntest.DropConfirm(1))
+		q := r.open(1)
+		for m, err := range q.Requests(r.Context()) {
+			r.must(err)
+			go func() { <-struck; r.broker.Block() }()
+			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+			_, err = q.Requeue(ctx, m)
+			cancel()
+			if !errors.Is(err, parked.ErrInDoubt) || !errors.Is(err, conn.ErrBlocked) {
+				r.Errorf("got %v, want doubt, since the broker is in an alarm", err)
+			}
+		}
+		r.broker.Unblock()
+		_ = q.Close(r.Context())
+	})
+}
+
 // The whole way: a request kills its servers until one parks it, is looked at, and runs once the service is mended.
 func TestPoisonIsRunAfterAll(t *testing.T) {
 	inBubble(t, func(r *rig) {

@@ -55,6 +55,9 @@ func (q *Queue) put(ctx context.Context, m *conn.Message) error {
 	case <-q.session.Done():
 		return q.lost()
 	case <-ctx.Done():
+		if q.session.Blocked() != nil { // it says so after a publish, which it may have read or not
+			return fmt.Errorf("%w: %w", ErrInDoubt, conn.ErrBlocked)
+		}
 		return fmt.Errorf("%w: %w", ErrInDoubt, ctx.Err())
 	}
 }
