@@ -35,7 +35,7 @@ func (f *callFlags) many(ctx context.Context, out, complaints io.Writer, c *clie
 					complain.Do(func() {
 						fmt.Fprintf(complaints, "rabbitrpc: no call gets through, trying on: %s\n", sentence(err.Error()))
 					})
-					untilProbe(ctx, err)
+					breakerPause(ctx)
 				}
 			}
 		})
@@ -51,17 +51,10 @@ func (f *callFlags) many(ctx context.Context, out, complaints io.Writer, c *clie
 	return t.first
 }
 
-// leastPause keeps callers from asking for nothing but the end of another's probe.
-const leastPause = 20 * time.Millisecond
-
-// untilProbe waits until a breaker that has kept a call back may let the next one through: else all of them are over before that.
-func untilProbe(ctx context.Context, err error) {
-	pause := leastPause
-	if e, ok := errors.AsType[*rpc.Error](err); ok {
-		pause = max(pause, e.RetryAfter)
-	}
+// breakerPause waits for as long as a breaker stays open until it looks again: else all calls would be over before that.
+func breakerPause(ctx context.Context) {
 	select {
-	case <-time.After(pause):
+	case <-time.After(100 * time.Millisecond):
 	case <-ctx.Done():
 	}
 }
