@@ -64,9 +64,12 @@ type panicked struct{ text string }
 
 func (p panicked) Error() string { return p.text }
 
-// inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right;
-// others ask the servers themselves. Unknown without an error: what it says need not be true.
+// inspect asks the broker, within the session's own time limit. RabbitMQ 4.3 tells only users with the configure right, and logs each
+// refusal; others ask the servers themselves. Unknown without an error: what it says need not be true.
 func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string, durable bool) (presence, error) {
+	if c.services.blind(svc) {
+		return c.ping(ctx, l, svc, name)
+	}
 	queue, start := c.queue(name), time.Now()
 	info, err := l.session.InspectQueue(ctx, queue)
 	took := time.Since(start)
@@ -76,6 +79,7 @@ func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string
 	case errors.Is(err, conn.ErrLocked), errors.Is(err, conn.ErrRefused) && c.opts.queue != "":
 		return present, nil // a server's own queue; or one that may be there: publishing will tell
 	case errors.Is(err, conn.ErrRefused):
+		c.services.setBlind(svc)
 		return c.ping(ctx, l, svc, name)
 	case err != nil:
 		return unknown, err

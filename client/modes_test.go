@@ -211,7 +211,8 @@ func TestPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := conntest.NewBroker()
 		defer b.Close()
-		c, err := client.New(b.Connector("client", conntest.WithoutInspect()), client.WithoutBreaker())
+		looks := 0
+		c, err := client.New(&hooked{Connector: b.Connector("client", conntest.WithoutInspect()), inspect: func() { looks++ }}, client.WithoutBreaker())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,6 +238,9 @@ func TestPing(t *testing.T) {
 		}
 		if n := c.Pending(); n != 0 {
 			t.Errorf("%d pings are left", n)
+		}
+		if looks != 1 {
+			t.Errorf("the broker was asked %d times, want once", looks)
 		}
 	})
 }

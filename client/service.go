@@ -70,6 +70,7 @@ type service struct {
 
 	exchangeIn conn.Session // that its exchange was found in
 	missed     time.Time    // when it was looked for in vain
+	blind      bool         // the broker lets this client not look at its queue, in this session
 	sessions   int          // when it was last brought up to date
 }
 
@@ -235,6 +236,19 @@ func (s *services) deny(svc *service, queue string, refusal error) {
 	s.set(svc, queue, denied, refusal)
 }
 
+// blind reports whether the broker has refused a look at the queue of a service.
+func (s *services) blind(svc *service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return svc.blind
+}
+
+func (s *services) setBlind(svc *service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	svc.blind = true
+}
+
 // served reports whether somebody was there when the client last heard of a service.
 func (s *services) served(svc *service) bool {
 	s.mu.Lock()
@@ -282,7 +296,7 @@ func (s *services) reconnect(svc *service) {
 		return
 	}
 	svc.sessions = s.sessions
-	svc.exchangeIn = nil // a session that is over is not to be kept
+	svc.exchangeIn, svc.blind = nil, false // a session that is over is not to be kept
 	switch svc.state {
 	case denied:
 		return // that is why there is a new session
