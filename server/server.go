@@ -185,8 +185,8 @@ func undecodable(err error) *rpc.Error {
 
 // prefixed says in which step an error of a codec has happened.
 func prefixed(step string, err error) *rpc.Error {
-	var e *rpc.Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*rpc.Error](err)
+	if !ok {
 		return rpc.Errorf(rpc.CodeOf(err), "%s: %w", step, err)
 	}
 	return rpc.Errorf(e.Code, "%s: %s", step, e.Message).WithCause(err)
