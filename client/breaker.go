@@ -28,21 +28,21 @@ type breaker struct {
 	two  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	half atomic.Bool // half-open
 
-	announce func(queue, from, to string) // may be nil
-	news     atomic.Bool                  // there are changes
+	changes announcer[change] // gobreaker tells them under a lock, which a hook that looks at the state would wait for
 
-	mu      sync.Mutex // guards what follows
-	cause   error      // of the last failure
-	probe   time.Time  // when the next probe is due
-	changes []change   // that are not announced yet
-	telling bool       // somebody announces them
+	mu    sync.Mutex // guards what follows
+	cause error      // of the last failure
+	probe time.Time  // when the next probe is due
 }
 
 // A change is one of the state.
 type change struct{ queue, from, to string }
 
-func newBreaker(queue string, announce func(queue, from, to string)) *breaker {
-	b := &breaker{announce: announce}
+func newBreaker(queue string, hook func(queue, from, to string)) *breaker {
+	b := new(breaker)
+	if hook != nil {
+		b.changes.hook = func(c change) { hook(c.queue, c.from, c.to) }
+	}
 	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:         queue,
 		Timeout:      openFor,
@@ -51,53 +51,15 @@ func newBreaker(queue string, announce func(queue, from, to string)) *breaker {
 		IsExcluded:   neutral,
 		OnStateChange: func(name string, from, to gobreaker.State) {
 			b.half.Store(to == gobreaker.StateHalfOpen)
-			b.changed(change{name, from.String(), to.String()})
+			b.changes.add(change{name, from.String(), to.String()})
 		},
 	})
 	return b
 }
 
-// changed takes note of a change. It is called under a lock of gobreaker's, which a hook that looks at the state would wait for.
-func (b *breaker) changed(c change) {
-	if b.announce == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.changes = append(b.changes, c)
-	b.news.Store(true)
-}
-
-// tell announces the changes in their order. If somebody is at it, and be it a hook that has come here, he goes on with them.
-func (b *breaker) tell() {
-	if !b.news.Load() {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.telling {
-		return
-	}
-	b.telling = true
-	defer func() { b.telling = false }()
-	for len(b.changes) > 0 {
-		c := b.changes[0]
-		b.changes = b.changes[1:]
-		b.tellOne(c)
-	}
-	b.news.Store(false)
-}
-
-// tellOne is called with the mutex locked, and unlocks it for the hook.
-func (b *breaker) tellOne(c change) {
-	b.mu.Unlock()
-	defer b.mu.Lock()
-	b.announce(c.queue, c.from, c.to)
-}
-
 // state returns that of the breaker, which time may have changed.
 func (b *breaker) state() string {
-	defer b.tell()
+	defer b.changes.tell()
 	return b.two.State().String()
 }
 
@@ -145,7 +107,7 @@ func (p permit) done(err error) {
 	if p.breaker != nil {
 		p.breaker.failed(err)
 		p.report(err)
-		p.breaker.tell()
+		p.breaker.changes.tell()
 	}
 }
 
@@ -174,7 +136,7 @@ func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, m *man
 func (c *Client) probe(ctx context.Context, svc *service, r *rpc.Request, durable bool, p permit) error {
 	var outcome error = local(rpc.Canceled, rpc.ExecutedNo, errCanceled) // stands if a hook panics
 	defer func() { p.done(outcome) }()
-	p.breaker.tell()
+	p.breaker.changes.tell()
 	var found presence
 	l, err := c.link(ctx, true)
 	if err == nil {

@@ -162,38 +162,13 @@ func (c *Client) attempt(ctx context.Context, l *link, svc *service, call *call,
 	}
 	e = c.exchange(ctx, l, call, a, start)
 	ended = time.Now()
-	answered := e.kind == replied || e.kind == failed && e.err.Remote
-	if answered {
+	if e.answered() {
 		if gather := c.bulk.ended(ended.Sub(start), len(c.places)); gather > 0 {
 			l.session.Gather(gather, ended.Add(bulkFor))
 		}
 	}
-	switch {
-	case answered && mode == wire.Direct:
-		c.services.room(svc, p.queue, start, ended)
-	case e.heard():
-		c.services.hear(svc, p.durable)
-	case e.kind == over && e.out, e.kind == unheard:
-		c.services.miss(svc, p.durable, start)
-	}
-	switch {
-	case answered && mode != wire.Direct:
-		c.services.learn(svc, p.queue, present)
-	case e.kind == forbidden:
-		if c.services.deny(svc, p.queue, e.cause); errors.Is(e.cause, conn.ErrNotFound) {
-			c.services.doubt(svc, returnGrace) // the exchange was there: its servers declare it again
-		}
-	case e.kind == returned:
-		c.services.learn(svc, p.queue, missing)
-	case e.kind == unheard:
-		c.services.doubt(svc, returnGrace)
-	case e.kind == full:
-		c.services.learn(svc, p.queue, busy)
-		c.stats.bounced.Add(1)
-	case e.kind == bounced:
-		if c.services.learn(svc, p.queue, busy); ended.Sub(start) >= leaderGone { // or one died: a look will tell
-			c.services.doubt(svc, leaderGrace)
-		}
+	c.services.note(svc, p, mode, e, start, ended)
+	if e.kind == full || e.kind == bounced {
 		c.stats.bounced.Add(1)
 	}
 	if call.req.Attempt > 1 {

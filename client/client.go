@@ -45,6 +45,7 @@ type Client struct {
 	places   chan struct{} // one taken by each call in flight
 	pending  pending
 	services *services
+	sessions announcer[error] // why the one before each has ended
 	looks    singleflight.Group
 	stats    stats
 	ids      ids
@@ -84,6 +85,7 @@ func New(c conn.Connector, opts ...Option) (*Client, error) {
 		pending:  newPending(),
 		services: newServices(o.hooks.Presence),
 	}
+	client.sessions.hook = o.hooks.Session
 	client.life, client.endLife = context.WithCancel(context.Background())
 	client.do = rpc.Chain(client.roundTrip, o.interceptors...)
 	return client, nil

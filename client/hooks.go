@@ -7,21 +7,21 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
-// Hooks are told what happens: metrics, traces and logs are made of them. Those that are nil cost nothing. They run on
-// the goroutine of what they tell, so they must be quick, and must neither make calls nor close the client. The context is
-// that of the call, as the interceptors have left it.
+// Hooks are told what happens: metrics, traces and logs are made of them. A hook that is nil costs nothing. Calls wait for the
+// hooks, so they must be quick. The client holds no lock meanwhile: a hook may close the client and, but for Presence,
+// make calls. The context is that of the call, as the interceptors have left it.
 type Hooks struct {
 	CallEnded    func(context.Context, CallEnded)
 	AttemptEnded func(context.Context, AttemptEnded)
 
 	// Presence tells what the client has learned of who serves a queue: present, busy, absent, missing, or denied if the
-	// broker does not let it know.
+	// broker does not let it know. A call of the same service, made in this hook, would wait for the hook.
 	Presence func(queue, presence string)
 
 	// Breaker tells a change of the breaker of a queue: closed, half-open or open.
 	Breaker func(queue, from, to string)
 
-	// Session tells that the client uses a new session: err is why the one before ended, nil for the first.
+	// Session tells, once for each session, that the client uses a new one: err is why the one before ended, nil for the first.
 	Session func(err error)
 }
 

@@ -70,7 +70,9 @@ func (c *Client) session(ctx context.Context, failFast bool) (conn.Session, erro
 	return c.conn.Session(ctx)
 }
 
+// linkOf returns the link of a session, which may not be ready yet.
 func (c *Client) linkOf(session conn.Session) (*link, error) {
+	defer c.sessions.tell() // not under the lock, nor on a goroutine that Close waits for
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -89,14 +91,11 @@ func (c *Client) linkOf(session conn.Session) (*link, error) {
 		if oldest := l.shed(); oldest != nil {
 			c.wg.Go(func() { c.forget(oldest) })
 		}
-	} else {
-		c.reconnected(before)
 	}
 	c.current = l
 	c.live.Store(nil)
 	if c.watched != session {
-		c.watched = session
-		c.wg.Go(func() { c.watch(session) })
+		c.reconnected(session)
 	}
 	c.wg.Go(func() {
 		l.err = l.open(c.life, c)
@@ -120,15 +119,15 @@ func (c *Client) opened(l *link) {
 }
 
 // reconnected is called with the mutex locked.
-func (c *Client) reconnected(before *link) {
-	if h := c.opts.hooks.Session; h != nil {
-		var err error
-		if before != nil {
-			err = before.session.Err()
-		}
-		h(err)
+func (c *Client) reconnected(session conn.Session) {
+	var err error
+	if c.watched != nil {
+		err = c.watched.Err()
 	}
+	c.sessions.add(err)
 	c.services.reconnected()
+	c.watched = session
+	c.wg.Go(func() { c.watch(session) })
 }
 
 // renew lets the next call set up another link in the same session.

@@ -71,15 +71,16 @@ const (
 	canceled          // the caller has canceled the call, or closed the client
 )
 
+// answered reports whether a server has answered.
+func (e event) answered() bool { return e.kind == replied || e.kind == failed && e.err.Remote }
+
 // heard reports whether something has come back, of the servers or of the broker.
 func (e event) heard() bool {
 	switch e.kind {
-	case replied, returned, bounced, expired, full, buried, nacked:
+	case returned, bounced, expired, full, buried, nacked:
 		return true
-	case failed:
-		return e.err.Remote
 	}
-	return false
+	return e.answered()
 }
 
 // A plan is how a call goes on. It says how far the call has come.

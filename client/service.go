@@ -10,6 +10,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 )
 
 // A presence is what the client knows of who serves a queue.
@@ -37,8 +38,6 @@ const (
 	deniedFor   = 5 * time.Second        // that it does not try again: each refusal costs all calls their session
 	leaderGone  = time.Second            // after which a request that bounces may have waited for a new leader of a quorum queue
 	leaderGrace = 2 * time.Second        // that the new leader may take to find its consumers
-	silentFor   = 2 * time.Second        // that nothing may come back of a first ping; it doubles
-	maxSilent   = 3                      // pings of which nothing comes back
 	returnGrace = 20 * time.Second       // that servers may take to come back after their broker did: their own backoff ends at 15s
 )
 
@@ -72,20 +71,6 @@ type service struct {
 	missed     time.Time    // when it was looked for in vain
 	blind      bool         // the broker lets this client not look at its queue, in this session
 	sessions   int          // when it was last brought up to date
-}
-
-// A line is what the client knows of a channel that requests to a service take, in this session.
-type line struct {
-	heard  time.Time // something came back
-	silent bool      // maybe nothing does: that is to be found out before the next request
-	pings  int       // of which nothing came back
-}
-
-func (s *service) line(durable bool) *line {
-	if durable {
-		return &s.stored
-	}
-	return &s.direct
 }
 
 func newServices(announce func(queue, presence string)) *services {
@@ -144,37 +129,35 @@ func (s *services) known(svc *service, durable, once bool) (_ presence, denial e
 	return svc.state, nil
 }
 
-// hear takes note of something that has come back.
-func (s *services) hear(svc *service, durable bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*svc.line(durable) = line{heard: time.Now()}
-}
-
-// miss takes note of a request, made at start, that had no answer in all its time. If nor had any other since, maybe none has.
-func (s *services) miss(svc *service, durable bool, start time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := svc.line(durable)
-	if l.silent = l.heard.Before(start); l.silent && l.pings == maxSilent { // nor did what was sent after the pings: maybe it is the broker
-		l.pings = 0
+// note takes note of what an attempt in a mode, from start to ended, has shown of a service.
+func (s *services) note(svc *service, p *plan, mode wire.Mode, e event, start, ended time.Time) {
+	direct := e.answered() && mode == wire.Direct
+	switch {
+	case direct:
+		s.room(svc, p.queue, start, ended)
+	case e.heard():
+		s.hear(svc, p.durable)
+	case e.kind == over && e.out, e.kind == unheard:
+		s.miss(svc, p.durable, start)
 	}
-}
-
-// silence returns how long to wait for the answer to a ping that is to show whether anything comes back; 0, if that is
-// not in question.
-func (s *services) silence(svc *service, durable bool) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := svc.line(durable)
-	if l.pings == maxSilent { // it is not the broker: the servers may not answer, or not in time
-		l.silent = false
+	switch {
+	case e.answered() && !direct:
+		s.learn(svc, p.queue, present)
+	case e.kind == forbidden:
+		if s.deny(svc, p.queue, e.cause); errors.Is(e.cause, conn.ErrNotFound) {
+			s.doubt(svc, returnGrace) // the exchange was there: its servers declare it again
+		}
+	case e.kind == returned:
+		s.learn(svc, p.queue, missing)
+	case e.kind == unheard:
+		s.doubt(svc, returnGrace)
+	case e.kind == full:
+		s.learn(svc, p.queue, busy)
+	case e.kind == bounced:
+		if s.learn(svc, p.queue, busy); ended.Sub(start) >= leaderGone { // or one died: a look will tell
+			s.doubt(svc, leaderGrace)
+		}
 	}
-	if !l.silent {
-		return 0
-	}
-	l.pings++
-	return silentFor << (l.pings - 1)
 }
 
 // learn takes note of what an attempt or a look has shown. That nobody consumes a queue which was served a moment ago is not

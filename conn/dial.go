@@ -5,14 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -28,97 +24,6 @@ const (
 	// than a broker that is going down takes.
 	refusalDelay = time.Second
 )
-
-// A socket is the network connection under the library. Its deadline for each write is what keeps a dead peer from
-// blocking the library, and us, for ever.
-type socket struct {
-	net.Conn
-	timeout atomic.Int64 // nanoseconds for a write
-	lost    atomic.Bool  // reading has failed, and not since the peer has hung up
-	overdue atomic.Bool  // the peer has let a deadline pass
-	first   atomic.Int32 // the first byte of the peer, and 256; 0 before it
-
-	mu     sync.Mutex  // held while something is written; guards what follows, and changes of behind
-	until  time.Time   // of who is in a hurry; else zero
-	left   []byte      // what was not written by then
-	behind atomic.Bool // there is something left
-}
-
-// socketOf returns the socket below a connection, or nil.
-func socketOf(c net.Conn) *socket {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	s, _ := c.(*socket)
-	return s
-}
-
-// hurry has the writes that follow take so long together, at most, or all the time that they need if patience is 0. It writes what
-// is left of those before.
-func (s *socket) hurry(patience time.Duration) error {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.until = (time.Time{}); patience > 0 {
-		s.until = time.Now().Add(patience)
-	}
-	if !s.behind.Swap(false) {
-		return nil
-	}
-	left := s.left
-	s.left = nil
-	_, err := s.write(left)
-	return err
-}
-
-// late reports whether something is left that was to be written in a hurry. It never waits.
-func (s *socket) late() bool { return s != nil && s.behind.Load() }
-
-func (s *socket) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.late() { // b is the rest of what TLS makes of one write
-		s.left = append(s.left, b...)
-		return len(b), nil
-	}
-	return s.write(b)
-}
-
-// write is called with the mutex locked.
-func (s *socket) write(b []byte) (int, error) {
-	deadline := s.until
-	if deadline.IsZero() {
-		deadline = time.Now().Add(time.Duration(s.timeout.Load()))
-	}
-	if err := s.SetWriteDeadline(deadline); err != nil {
-		return 0, err
-	}
-	n, err := s.Conn.Write(b)
-	if err == nil {
-		return n, nil
-	}
-	if !s.until.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) { // TLS must not learn of it: it would be of no use any more
-		s.left = append(s.left, b[n:]...)
-		s.behind.Store(true)
-		return len(b), nil
-	}
-	s.Conn.Close() // half a frame may be out: nothing can follow it
-	return n, err
-}
-
-func (s *socket) Read(b []byte) (int, error) {
-	n, err := s.Conn.Read(b)
-	if n > 0 && s.first.Load() == 0 {
-		s.first.Store(256 + int32(b[0]))
-	}
-	if err != nil && err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
-		s.lost.Store(true)
-		s.overdue.Store(errors.Is(err, os.ErrDeadlineExceeded))
-	}
-	return n, err
-}
 
 // A link is one open AMQP connection with the socket below it.
 type link struct {
@@ -154,10 +59,8 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 		defer cancel()
 	}
 	start := time.Now()
-	var sock *socket
-	var shared *line
+	l := new(link)
 	var identity *tls.Config // nil without TLS
-	var secured *tls.Conn
 	unwatch := func() bool { return true }
 	config := amqp.Config{
 		Heartbeat: o.heartbeat,
@@ -167,24 +70,8 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 			if err != nil {
 				return nil, err
 			}
-			sock = &socket{Conn: c}
-			sock.timeout.Store(int64(handshakeTimeout))
 			unwatch = context.AfterFunc(ctx, func() { c.Close() })
-			if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-				return nil, err
-			}
-			var below net.Conn = sock
-			if identity != nil {
-				if secured, err = secure(ctx, sock, identity); err != nil {
-					return nil, err
-				}
-				below = secured
-			}
-			if o.library {
-				return below, nil
-			}
-			shared = newLine(below)
-			return shared, nil
+			return l.over(ctx, c, identity, o.library)
 		},
 		Properties: amqp.NewConnectionProperties(), // the library writes into them
 	}
@@ -194,24 +81,46 @@ func dialLink(ctx context.Context, e endpoint, name string, o *options) (*link, 
 	if identity, err = o.identify(ctx, &config, &e.uri); err != nil {
 		return nil, err
 	}
-	c, err := amqp.DialConfig(withoutTLS(e.url), config)
+	l.conn, err = amqp.DialConfig(withoutTLS(e.url), config)
 	ended := !unwatch()
 	if ended && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		if sock != nil {
-			sock.Conn.Close()
-			sock.overdue.CompareAndSwap(false, ended)
+		if l.sock != nil {
+			l.sock.Conn.Close()
+			l.sock.overdue.CompareAndSwap(false, ended)
 		}
-		return nil, handshakeError(err, e, sock, time.Since(start))
+		return nil, handshakeError(err, e, l.sock, time.Since(start))
 	}
-	if h := c.Config.Heartbeat; h > 0 {
-		sock.timeout.Store(int64(h))
+	if h := l.conn.Config.Heartbeat; h > 0 {
+		l.sock.timeout.Store(int64(h))
 		// The library does this with each frame that it reads, but undoes it after the last one of the handshake.
-		sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
+		l.sock.SetReadDeadline(time.Now().Add(h * 3 / 2))
 	}
-	return &link{conn: c, sock: sock, line: shared, tls: secured}, nil
+	return l, nil
+}
+
+// over builds on c what the library is to write to and read from, up to the end of the TLS handshake if there is an identity. The
+// deadline that it sets is for the AMQP handshake, too.
+func (l *link) over(ctx context.Context, c net.Conn, identity *tls.Config, library bool) (_ net.Conn, err error) {
+	l.sock = &socket{Conn: c}
+	l.sock.timeout.Store(int64(handshakeTimeout))
+	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return nil, err
+	}
+	top := net.Conn(l.sock)
+	if identity != nil {
+		if l.tls, err = secure(ctx, l.sock, identity); err != nil {
+			return nil, err
+		}
+		top = l.tls
+	}
+	if library {
+		return top, nil
+	}
+	l.line = newLine(top)
+	return l.line, nil
 }
 
 // identify adds who we are, as far as the URL does not say, and returns whom we trust: nil without TLS.

@@ -12,8 +12,13 @@ import (
 // and would keep a request that is not acknowledged, or whoever waits, for ever.
 const confirmTimeout = 10 * time.Second
 
-// errUnconfirmed is of a message that the broker has neither taken for certain nor refused, in a session that lives.
-var errUnconfirmed = errors.New("not confirmed by the broker in time")
+var (
+	// errUnconfirmed is of a message that the broker may have, in a session that lives.
+	errUnconfirmed = errors.New("not confirmed by the broker in time")
+
+	// errNack is of one that it does not have.
+	errNack = errors.New("refused by the broker: the queue may be full, or without a leader")
+)
 
 // publishConfirmed publishes a message and waits until the broker has it.
 func (s *Server) publishConfirmed(ctx context.Context, j *job, m *conn.Message) error {
@@ -26,7 +31,7 @@ func (s *Server) publishConfirmed(ctx context.Context, j *job, m *conn.Message) 
 	select {
 	case ok := <-confirms:
 		if !ok {
-			return errUnconfirmed
+			return errNack
 		}
 		return nil
 	case <-timeout.C:

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"regexp"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/idempotency"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 )
 
@@ -38,6 +40,41 @@ type options struct {
 	adaptive     int            // the least that the adaptive limit may be; 0 for no such limit
 	failFast     bool
 	authorizer   func(context.Context, *rpc.Request) error
+}
+
+func newOptions(service string, opts []Option) (o options, err error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	lru, err := idempotency.NewLRU()
+	if err != nil {
+		return o, err
+	}
+	o = options{
+		workers: 16,
+		drain:   30 * time.Second,
+		timeout: 30 * time.Second,
+		limits:  defaultLimits,
+		name:    fmt.Sprintf("%.200s/%d", host, os.Getpid()),
+		log:     slog.Default(),
+		store:   lru,
+		poison:  5,
+	}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if err := o.validate(); err != nil {
+		return o, err
+	}
+	if err := wire.CheckService(service); err != nil {
+		return o, err
+	}
+	if o.queue == wire.Queue(service) {
+		return o, fmt.Errorf("queue %s is the service's own: it is served without WithQueue", o.queue)
+	}
+	o.log = slog.New(printableHandler{o.log.Handler()})
+	return o, nil
 }
 
 // startLimit is how often a request may be started in vain before it is parked. The broker must not give up first: it has

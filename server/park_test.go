@@ -223,6 +223,32 @@ func TestParkingAtTheLimit(t *testing.T) {
 	})
 }
 
+// What the broker refuses is not there: it is said to be refused, and tried again soon, however often that was.
+func TestParkingRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var refuse atomic.Bool
+		refuse.Store(true)
+		c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+			if m.Key == "rabbitrpc.math.parked" && refuse.Load() {
+				confirmed(false)
+				return nil
+			}
+			return p.Publish(m, confirmed)
+		}}
+		r.start(c, twice, memory(t, 5))
+		r.send(r.request("21", forever(1_000_000)))
+		time.Sleep(time.Minute)
+		if log := r.log.String(); !strings.Contains(log, "refused by the broker") || strings.Contains(log, "in time") {
+			t.Errorf("want it said that the broker refuses; log:\n%s", log)
+		}
+		refuse.Store(false)
+		time.Sleep(3 * time.Second)
+		if n := len(r.parked()); n != 1 {
+			t.Errorf("%d parked, want 1", n)
+		}
+	})
+}
+
 // A parked queue that is deleted just then takes nothing, though the broker confirms.
 func TestParkedQueueDeleted(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

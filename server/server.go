@@ -29,8 +29,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,37 +81,10 @@ type Server struct {
 
 // New makes a server for a service, whose name has 1 to 100 letters, digits, '-' and '_'. It does no I/O: Run does.
 func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	lru, err := idempotency.NewLRU()
+	o, err := newOptions(service, opts)
 	if err != nil {
 		return nil, err
 	}
-	o := options{
-		workers: 16,
-		drain:   30 * time.Second,
-		timeout: 30 * time.Second,
-		limits:  defaultLimits,
-		name:    fmt.Sprintf("%.200s/%d", host, os.Getpid()),
-		log:     slog.Default(),
-		store:   lru,
-		poison:  5,
-	}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
-	if err := wire.CheckService(service); err != nil {
-		return nil, err
-	}
-	if o.queue == wire.Queue(service) {
-		return nil, fmt.Errorf("queue %s is the service's own: it is served without WithQueue", o.queue)
-	}
-	o.log = slog.New(printableHandler{o.log.Handler()})
 	s := &Server{
 		conn:     c,
 		service:  service,
@@ -132,20 +103,27 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	s.watches.New = s.newWatch
 	s.strays = newStrays(s)
 	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
-	var chain []rpc.Interceptor
-	if o.tenant > 0 {
-		chain = append(chain, s.limitTenants)
-	}
 	if o.adaptive > 0 {
 		s.limit = newLimit(o.adaptive, o.workers)
+	}
+	s.handler = s.chain()
+	return s, nil
+}
+
+// chain is what a request passes on its way to its handler. The limits come first: what they refuse is to cost little.
+func (s *Server) chain() rpc.Handler {
+	var chain []rpc.Interceptor
+	if s.opts.tenant > 0 {
+		chain = append(chain, s.limitTenants)
+	}
+	if s.limit != nil {
 		chain = append(chain, s.adapt)
 	}
-	chain = append(chain, o.interceptors...)
-	if o.store != nil {
-		chain = append(chain, idempotency.Interceptor(o.store))
+	chain = append(chain, s.opts.interceptors...)
+	if s.opts.store != nil {
+		chain = append(chain, idempotency.Interceptor(s.opts.store))
 	}
-	s.handler = rpc.Chain(s.dispatch, append(chain, s.again, s.verdict)...)
-	return s, nil
+	return rpc.Chain(s.dispatch, append(chain, s.again, s.verdict)...)
 }
 
 // Handle registers the handler of a method. It panics if that cannot be right: a name that is taken or no name at all, no handler, or
@@ -207,8 +185,8 @@ func undecodable(err error) *rpc.Error {
 
 // prefixed says in which step an error of a codec has happened.
 func prefixed(step string, err error) *rpc.Error {
-	var e *rpc.Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*rpc.Error](err)
+	if !ok {
 		return rpc.Errorf(rpc.CodeOf(err), "%s: %w", step, err)
 	}
 	return rpc.Errorf(e.Code, "%s: %s", step, e.Message).WithCause(err)

@@ -89,16 +89,10 @@ func (c *Call) Decode(m *conn.Message, src Source) error {
 	return nil
 }
 
-func invalid(format string, args ...any) error {
-	e := rpc.Errorf(rpc.InvalidArgument, format, args...)
-	e.Executed = rpc.ExecutedNo
-	return e
-}
+func invalid(format string, args ...any) error { return refused(rpc.InvalidArgument, format, args...) }
 
 func refused(code rpc.Code, format string, args ...any) error {
-	e := rpc.Errorf(code, format, args...)
-	e.Executed = rpc.ExecutedNo
-	return e
+	return rpc.Errorf(code, format, args...).WithExecuted(rpc.ExecutedNo)
 }
 
 // checkOrigin refuses what another queue has given up. Where its dead letters go the sender of a message says, by its routing key,
