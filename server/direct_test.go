@@ -192,27 +192,32 @@ func TestManyToNewDirectReplyTo(t *testing.T) {
 // New addresses are tried one after the other. What comes while there are too many of them is dropped.
 func TestManyNewDirectReplyTo(t *testing.T) {
 	tryDirect(t, func(tr *trial) {
-		for i := range 70 {
-			tr.asks(1, fmt.Sprint(i), "21")
+		for i := range 4096 {
+			tr.send(tr.plain("21", func(m *conn.Message) { m.ReplyTo = directPrefix + fmt.Sprint(i) }))
 		}
+		synctest.Wait()
+		if n := tr.Stats().Unroutable; n != 0 {
+			t.Errorf("%d replies were dropped", n)
+		}
+		tr.asks(6, "new", "21")
 		tr.wantAnswered(1)
 		tr.mustAnswer()
 		if n := tr.Stats().Unroutable; n != 6 {
 			t.Errorf("%d replies were dropped, want 6", n)
 		}
 		tr.pass()
-		tr.wantAnswered(64)
-		tr.asks(1, "69", "21")
-		tr.wantAnswered(65)
+		tr.wantAnswered(4096)
+		tr.asks(1, "new", "21")
+		tr.wantAnswered(4097)
 	})
 }
 
-// What waits for a trial takes no more than 16 MiB, with the requests.
+// What waits for a trial takes no more than 64 MiB, with the requests.
 func TestLargeToNewDirectReplyTo(t *testing.T) {
 	tryDirect(t, func(tr *trial) {
-		tr.asks(20, "a", strings.Repeat(" ", 1<<20)+"21")
+		tr.asks(68, "a", strings.Repeat(" ", 1<<20)+"21")
 		tr.pass()
-		tr.wantAnswered(15)
+		tr.wantAnswered(63)
 		if n := tr.Stats().Unroutable; n != 5 {
 			t.Errorf("%d replies were dropped, want 5", n)
 		}

@@ -8,8 +8,8 @@ import (
 
 // Bounds of what waits for trials. A trial takes milliseconds, or tens of them where the address was made up.
 const (
-	maxTrials       = 64       // addresses; replies to any more are dropped
-	maxUntriedBytes = 16 << 20 // of replies and their requests
+	maxTrials       = 4096     // addresses; replies to any more are dropped
+	maxUntriedBytes = 64 << 20 // of replies and their requests
 	untriedOverhead = 1 << 10  // of each, besides
 )
 
