@@ -96,24 +96,43 @@ func (d *direct) try(m *conn.Message) error {
 		return err
 	}
 	address := strings.Clone(m.Key) // and not the request that it is a part of
-	verdict := make(chan struct{}, 1)
-	if err := o.publish(d.life, m, func(bool) { verdict <- struct{}{} }); err != nil {
+	passed := make(chan struct{}, 1)
+	if err := o.publish(d.life, m, func(bool) { passed <- struct{}{} }); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(d.life, directTimeout)
-	defer cancel()
-	select {
-	case <-verdict:
+	err = d.verdict(o.session, passed)
+	refused, _ := errors.AsType[*conn.Error](err) // a session may end in other ways
+	switch {
+	case err == nil:
 		d.tried.Add(address, true)
-		return nil
-	case <-o.session.Done():
-		var refused *conn.Error // by the broker; a session may end in other ways
-		if errors.As(o.session.Err(), &refused) && refused.Code == internalError {
-			d.tried.Add(address, false)
-		}
+	case refused != nil && refused.Code == internalError:
+		d.tried.Add(address, false)
 		return errMadeUp
-	case <-ctx.Done():
-		return errVerdict
+	}
+	return err
+}
+
+// verdict waits for the broker's verdict, which it gives after an alarm.
+func (d *direct) verdict(session conn.Session, passed <-chan struct{}) error {
+	limit := time.NewTimer(directTimeout)
+	defer limit.Stop()
+	var alarm <-chan struct{}
+	for {
+		select {
+		case <-passed:
+			return nil
+		case <-session.Done():
+			return session.Err()
+		case <-d.life.Done():
+			return errVerdict
+		case <-alarm:
+			alarm = nil
+			limit.Reset(directTimeout)
+		case <-limit.C:
+			if alarm = session.Blocked(); alarm == nil {
+				return errVerdict
+			}
+		}
 	}
 }
 

@@ -224,41 +224,6 @@ func TestLargeToNewDirectReplyTo(t *testing.T) {
 	})
 }
 
-// A reply that an alarm keeps back is sent after it, as those to other queues are.
-func TestDirectReplyToInAlarm(t *testing.T) {
-	for _, known := range []bool{true, false} {
-		inBubble(t, func(t *testing.T, r *rig) {
-			answered := 0
-			c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
-				err := p.Publish(m, confirmed)
-				if err == nil && m.Key == directPrefix+"a" {
-					answered++
-				}
-				return err
-			}}
-			r.start(c, slow(time.Second, &counter{}), server.WithQueue("rpc_queue", "double"), server.WithoutDiscovery())
-			ask := func() { r.send(r.plain("21", func(m *conn.Message) { m.ReplyTo = directPrefix + "a" })) }
-			want := 2
-			if known {
-				ask()
-				time.Sleep(2 * time.Second)
-				want++
-			}
-			ask()
-			time.Sleep(100 * time.Millisecond)
-			ask() // the broker tells of an alarm who has published
-			synctest.Wait()
-			r.broker.Block()
-			time.Sleep(time.Minute)
-			r.broker.Unblock()
-			synctest.Wait()
-			if answered != want {
-				t.Errorf("known %v: %d replies, want %d", known, answered, want)
-			}
-		})
-	}
-}
-
 // A server that drains waits for trials as it does for handlers.
 func TestDrainWaitsForTrials(t *testing.T) {
 	tryDirect(t, func(tr *trial) {
@@ -275,6 +240,28 @@ func TestDrainWaitsForTrials(t *testing.T) {
 			t.Error(err)
 		}
 		tr.wantAnswered(10)
+	})
+}
+
+// A trial, too, waits for the end of an alarm, which the broker speaks of only after it was sent something.
+func TestTrialInAlarm(t *testing.T) {
+	tryDirect(t, func(tr *trial) {
+		tr.asks(10, "a", "21")
+		tr.broker.Block()
+		time.Sleep(time.Minute)
+		tr.broker.Unblock()
+		tr.pass()
+		tr.wantAnswered(10)
+		if n := tr.Stats().Unroutable; n != 0 {
+			t.Errorf("%d replies were dropped", n)
+		}
+		tr.hold()
+		tr.asks(10, "b", "21")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := tr.Stats().Unroutable; n != 10 {
+			t.Errorf("%d replies were dropped of a broker that gives no verdict, want 10", n)
+		}
 	})
 }
 

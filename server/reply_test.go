@@ -241,7 +241,7 @@ func TestDirectReplyInAlarm(t *testing.T) {
 			r.send(r.plain("1", func(m *conn.Message) { m.ReplyTo = "amq.rabbitmq.reply-to.x" }))
 			synctest.Wait()
 			r.broker.Block()
-			time.Sleep(3 * time.Second)
+			time.Sleep(time.Minute)
 			r.broker.Unblock()
 			synctest.Wait()
 		}

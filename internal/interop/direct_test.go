@@ -28,6 +28,9 @@ func TestManyDirectCallers(t *testing.T) {
 			callers.Go(func() {
 				ch, replies := listen(t, c)
 				ready.Done()
+				if replies == nil {
+					return
+				}
 				<-begin
 				m := amqp.Publishing{ReplyTo: directReplyTo, Body: []byte("30")}
 				if err := ch.PublishWithContext(t.Context(), "", queue, false, false, m); err != nil {
@@ -63,6 +66,7 @@ func listen(t *testing.T, c *amqp.Connection) (*amqp.Channel, <-chan amqp.Delive
 	replies, err := ch.Consume(directReplyTo, "", true, false, false, false, nil)
 	if err != nil {
 		t.Error(err)
+		return nil, nil
 	}
 	return ch, replies
 }
