@@ -32,7 +32,7 @@ func (b *bulk) arrived(d *conn.Delivery, now time.Time) {
 	defer b.mu.Unlock()
 	gather := wire.Gather(&d.Message)
 	switch {
-	case gather == 0:
+	case gather == 0 || !b.idle():
 		if b.inRow > bulkFrom {
 			b.session.Gather(0, time.Time{})
 		}
@@ -47,7 +47,7 @@ func (b *bulk) arrived(d *conn.Delivery, now time.Time) {
 	b.next = min(b.next, gather)
 	b.inRow++
 	b.last = now
-	if b.inRow > bulkFrom && b.idle() {
+	if b.inRow > bulkFrom {
 		b.session.Gather(min(b.gather, b.next), now.Add(bulkFor))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rabbitrpc/rabbitrpc/conn"
@@ -74,6 +75,33 @@ func TestBulk(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that gets busy waits no more, at once: while the queue is long, its workers would wait with it.
+func TestBulkUntilBusy(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var wait atomic.Int64 // the latest
+		h := &hooked{Connector: r.conn, gather: func(d time.Duration, _ time.Time) { wait.Store(int64(d)) }}
+		r.start(h, sometimesLong, server.WithWorkers(16))
+		send := func(n int, body string) {
+			for range n {
+				m := r.request(body)
+				m.Headers["rpc-gather-ms"] = int64(4)
+				r.send(m)
+				synctest.Wait()
+			}
+		}
+		send(100, "1")
+		if got := time.Duration(wait.Load()); got != 4*time.Millisecond {
+			t.Fatalf("it waits %v, want 4ms", got)
+		}
+		send(16, "0")
+		if got := time.Duration(wait.Load()); got != 0 {
+			t.Errorf("it waits %v with all workers busy", got)
+		}
+		time.Sleep(2 * time.Second)
+		r.replies()
+	})
 }
 
 // The confirmation of a reply may wait while less than half of what the server may have runs, or is not acknowledged.
