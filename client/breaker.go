@@ -99,12 +99,21 @@ func (b *breaker) open() error {
 
 // A permit is what a breaker lets a call through with. It is told the outcome.
 type permit struct {
-	breaker *breaker // nil: the call was to pass anyway
-	report  func(error)
+	breaker  *breaker // nil: the call was to pass anyway
+	report   func(error)
+	since    time.Time
+	services *services
+	svc      *service
 }
+
+// errHasty stands for the end of a call that had less time than two take, which shows nothing of the service.
+var errHasty = local(rpc.DeadlineExceeded, rpc.ExecutedNo, errNoReply)
 
 func (p permit) done(err error) {
 	if p.breaker != nil {
+		if rpc.CodeOf(err) == rpc.DeadlineExceeded && unreached(err) && time.Since(p.since) < 2*p.services.usual(p.svc) {
+			err = errHasty
+		}
 		p.breaker.failed(err)
 		p.report(err)
 		p.breaker.changes.tell()
@@ -121,7 +130,7 @@ func (c *Client) allow(ctx context.Context, svc *service, r *rpc.Request, m *man
 	if err != nil {
 		return permit{}, b.open()
 	}
-	p := permit{b, report}
+	p := permit{b, report, time.Now(), c.services, svc}
 	if !b.half.Load() {
 		return p, nil
 	}

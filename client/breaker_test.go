@@ -109,6 +109,47 @@ func TestBreakerStaysClosed(t *testing.T) {
 	}
 }
 
+// Calls that give servers less than they need do not keep all others from them.
+func TestBreakerOfHastyCalls(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.serve(r.broker.Connector("server"), slow(200*time.Millisecond), server.WithWorkers(100))
+		for range 20 {
+			r.mustCall(2)
+		}
+		for range 50 {
+			_, err := r.call(t.Context(), 2, client.WithTimeout(100*time.Millisecond))
+			check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown)
+		}
+		r.mustCall(2)
+	})
+}
+
+// Nor do those that give them enough stop to count since others do not.
+func TestBreakerOfHungServers(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var hung atomic.Bool
+		r.serve(r.broker.Connector("server"), func(_ context.Context, n int) (int, error) {
+			if hung.Load() {
+				time.Sleep(5 * time.Second)
+			}
+			time.Sleep(10 * time.Millisecond)
+			return 2 * n, nil
+		}, server.WithWorkers(100))
+		for range 20 {
+			r.mustCall(2)
+		}
+		hung.Store(true)
+		for range 20 {
+			for _, timeout := range []time.Duration{5 * time.Millisecond, 50 * time.Millisecond} {
+				_, err := r.call(t.Context(), 2, client.WithTimeout(timeout))
+				check(t, err, rpc.DeadlineExceeded, rpc.ExecutedUnknown)
+			}
+		}
+		_, err := r.call(t.Context(), 2)
+		check(t, err, rpc.Unavailable, rpc.ExecutedNo, client.ErrBreakerOpen)
+	})
+}
+
 func TestWithoutBreaker(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		for range 50 {

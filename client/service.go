@@ -213,6 +213,13 @@ func (s *services) patience(svc *service, left time.Duration) time.Duration {
 	return left - min(left/2, 2*svc.took)
 }
 
+// usual is what a call takes without waiting in the queue; 0 if that is not known.
+func (s *services) usual(svc *service) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return svc.took
+}
+
 // deny takes note of a refusal.
 func (s *services) deny(svc *service, queue string, refusal error) {
 	s.mu.Lock()
