@@ -36,13 +36,13 @@ var (
 )
 
 // newDirect makes a direct that leaves at most so many requests unsettled while it tries addresses.
-func newDirect(c conn.Connector, maxHeld int, onReturn func(*conn.Return)) *direct {
+func newDirect(c conn.Connector, maxHeld int) *direct {
 	tried, err := lru.New[string, bool](maxTried)
 	if err != nil {
 		panic(err) // only for a size below one
 	}
 	d := &direct{
-		trusted: lane{conn: c, onReturn: onReturn}, trial: lane{conn: c, onReturn: onReturn}, tried: tried,
+		trusted: lane{conn: c}, trial: lane{conn: c}, tried: tried,
 		untried: untried{maxHeld: maxHeld, replies: make(map[string][]*untriedReply)},
 	}
 	d.life, d.end = context.WithCancel(context.Background())

@@ -26,6 +26,7 @@ func (s *Server) sendDirect(j *job, m *conn.Message, after func()) bool {
 		return false
 	}
 	m.UserID = s.opts.user
+	m.Mandatory = false // up to RabbitMQ 4.1 all such replies are returned, with their bodies, and from 4.2 on none
 	after = sync.OnceFunc(after)
 	s.direct.publish(&j.ctx, m, len(m.Body)+len(j.delivery.Body), func(err error) {
 		if err != nil {

@@ -102,7 +102,7 @@ func New(c conn.Connector, service string, opts ...Option) (*Server, error) {
 	s.largest.own = o.limits.Reply
 	s.watches.New = s.newWatch
 	s.strays = newStrays(s)
-	s.direct = newDirect(c, max(1, o.workers/2), s.onReturn) // the other half goes on, whatever comes
+	s.direct = newDirect(c, max(1, o.workers/2)) // the other half goes on, whatever comes
 	if o.adaptive > 0 {
 		s.limit = newLimit(o.adaptive, o.workers)
 	}

@@ -189,8 +189,6 @@ func (s *Server) onReturn(r *conn.Return) {
 	switch {
 	case r.Key == wire.ParkedQueue(s.service):
 		s.parkedReturned.Add(1)
-	case wire.KindOfReplyTo(r.Key) == wire.ReplyDirect: // which all nodes know, while there is one who listens
-		s.unroutable(&r.Message)
 	default:
 		s.strays.add(&r.Message)
 	}
