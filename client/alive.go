@@ -50,7 +50,7 @@ func (c *Client) endUnheard(now time.Time) {
 			queue := c.queue(call.req.Service)
 			some, known := waiting[queue]
 			if !known {
-				some = c.someWait(queue)
+				some = c.someWait(c.service(call.req.Service))
 				waiting[queue] = some
 			}
 			if !call.nowhere(now, some) {
@@ -61,17 +61,17 @@ func (c *Client) endUnheard(now time.Time) {
 	}
 }
 
-// someWait reports whether requests wait in a queue, as far as the broker tells.
-func (c *Client) someWait(queue string) bool {
+// someWait reports whether requests to a service wait in its queue, as far as the broker tells.
+func (c *Client) someWait(svc *service) bool {
 	c.mu.Lock()
 	l := c.current
 	c.mu.Unlock()
-	if l == nil || c.life.Err() != nil {
+	if l == nil || c.life.Err() != nil || c.services.blind(svc) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(c.life, time.Second)
 	defer cancel()
-	info, err := l.session.InspectQueue(ctx, queue)
+	info, err := l.session.InspectQueue(ctx, svc.queue)
 	return err != nil || info.Messages > 0
 }
 

@@ -76,8 +76,8 @@ func (c *Client) inspect(ctx context.Context, l *link, svc *service, name string
 	switch {
 	case errors.Is(err, conn.ErrNotFound):
 		return missing, nil
-	case errors.Is(err, conn.ErrLocked), errors.Is(err, conn.ErrRefused) && c.opts.queue != "":
-		return present, nil // a server's own queue; or one that may be there: publishing will tell
+	case errors.Is(err, conn.ErrLocked):
+		return present, nil // a server's own queue
 	case errors.Is(err, conn.ErrRefused):
 		c.services.setBlind(svc)
 		return c.ping(ctx, l, svc, name)
@@ -129,6 +129,9 @@ func (c *Client) listen(ctx context.Context, l *link, svc *service, name string,
 // ping asks whoever serves the service to answer at once. If it comes back nobody is there, or nobody has room: that cannot
 // be told apart without a look. If nothing comes back its queue may have no leader.
 func (c *Client) ping(ctx context.Context, l *link, svc *service, name string) (presence, error) {
+	if c.opts.queue != "" {
+		return present, nil // maybe: servers of plain queues need not know pings, and publishing will tell
+	}
 	if there, err := c.seekExchange(ctx, l, svc, name); !there {
 		return missing, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rabbitrpc/rabbitrpc/client"
 	"github.com/rabbitrpc/rabbitrpc/conn"
 	"github.com/rabbitrpc/rabbitrpc/conn/conntest"
+	"github.com/rabbitrpc/rabbitrpc/internal/wire"
 	"github.com/rabbitrpc/rabbitrpc/rpc"
 	"github.com/rabbitrpc/rabbitrpc/server"
 )
@@ -243,6 +244,53 @@ func TestPing(t *testing.T) {
 			t.Errorf("the broker was asked %d times, want once", looks)
 		}
 	})
+}
+
+// RabbitMQ logs each look that it refuses: it is asked once in a session, however often the client would like to know.
+func TestLooksOnceWhereRefused(t *testing.T) {
+	tests := []struct {
+		name string
+		f    func(r *rig)
+		opts []client.Option
+	}{
+		{"calls that are made once, to a plain queue", func(r *rig) {
+			r.serve(r.broker.Connector("server"), twice, server.WithQueue("rpc_queue", "double"))
+			for n := range 5 {
+				r.mustCall(n, client.AtMostOnce())
+				time.Sleep(time.Second)
+			}
+		}, []client.Option{client.WithQueue("rpc_queue")}},
+		{"a request that waits for long", func(r *rig) {
+			r.serve(r.broker.Connector("server"), slow(500*time.Millisecond), server.WithWorkers(1))
+			r.mustCall(0)
+			var calls sync.WaitGroup
+			defer calls.Wait()
+			for n := range 30 { // the second bounces, and the ping after it does not: from then on they wait
+				calls.Go(func() { r.mustCall(n) })
+			}
+		}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				looks := 0
+				tt.f(newRig(t, func(c conn.Connector) conn.Connector {
+					return &hooked{Connector: c, inspect: func() { looks++ }, lookErr: conn.ErrRefused, publish: laterPings}
+				}, append(tt.opts, client.WithTimeout(time.Minute))...))
+				if looks != 1 {
+					t.Errorf("the broker was asked %d times, want once", looks)
+				}
+			})
+		})
+	}
+}
+
+// laterPings publishes pings when those who were busy have room again.
+func laterPings(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+	if m.Type == wire.Ping {
+		time.Sleep(600 * time.Millisecond)
+	}
+	return p.Publish(m, confirmed)
 }
 
 func TestWaitForServer(t *testing.T) {
