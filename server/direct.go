@@ -108,8 +108,17 @@ func (d *direct) try(m *conn.Message) error {
 	case refused != nil && refused.Code == internalError:
 		d.tried.Add(address, false)
 		return errMadeUp
+	case err == errVerdict && d.life.Err() == nil: // it may still come, and would pass for that on the next address
+		d.abandon(o.session)
 	}
 	return err
+}
+
+// abandon ends a session for trials, within the time that those who wait for the next may have to.
+func (d *direct) abandon(session conn.Session) {
+	ctx, cancel := context.WithTimeout(d.life, directTimeout)
+	defer cancel()
+	session.Close(ctx) // an error: the broker does not answer
 }
 
 // verdict waits for the broker's verdict, which it gives after an alarm.

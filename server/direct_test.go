@@ -268,6 +268,38 @@ func TestTrialInAlarm(t *testing.T) {
 	})
 }
 
+// A verdict that comes too late must not pass for one on the next address.
+func TestTrialAfterOneWithoutVerdict(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var dialed []conn.Session
+		c := &hooked{
+			Connector: r.conn,
+			dial:      func(s conn.Session) { dialed = append(dialed, s) },
+			publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+				switch m.Key {
+				case directPrefix + "made-up":
+					return nil // not yet
+				case directPrefix + "a":
+					dialed[0].Close(t.Context()) // the verdict
+					go confirmed(true)
+					return dialed[len(dialed)-1].Err()
+				}
+				return p.Publish(m, confirmed)
+			},
+		}
+		p := r.start(c, twice, server.WithQueue("rpc_queue", "double"), server.WithoutDiscovery())
+		for _, address := range []string{"made-up", "a"} {
+			r.send(r.plain("21", func(m *conn.Message) { m.ReplyTo = directPrefix + address }))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := p.Stats().Unroutable; n != 1 || len(dialed) != 2 {
+			t.Errorf("%d replies were dropped in %d sessions, want one in the first of 2", n, len(dialed))
+		}
+	})
+}
+
 func TestDrainLimitsTrials(t *testing.T) {
 	tryDirect(t, func(tr *trial) {
 		tr.asks(10, "a", "21")
