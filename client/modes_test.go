@@ -89,6 +89,40 @@ func TestAtMostOnceWithoutServer(t *testing.T) {
 	})
 }
 
+// What one look has shown, or one answer, is good for all such calls that come soon after it.
+func TestAtMostOnceLooksAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		r := newRig(t, func(c conn.Connector) conn.Connector { return &hooked{Connector: c, inspect: func() { looks++ }} })
+		r.serve(r.broker.Connector("server"), slow(time.Second))
+		var calls sync.WaitGroup
+		for n := range 100 {
+			calls.Go(func() { r.mustCall(n, client.AtMostOnce()) })
+			time.Sleep(time.Millisecond)
+		}
+		calls.Wait()
+		if looks != 2 {
+			t.Errorf("%d looks in 100ms, want 2", looks)
+		}
+	})
+}
+
+// A durable call waits for servers in the queue, whoever is there: to look for them before each would be of no use.
+func TestAtMostOnceDurableDoesNotLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		r := newRig(t, func(c conn.Connector) conn.Connector { return &hooked{Connector: c, inspect: func() { looks++ }} })
+		r.serve(r.broker.Connector("server"), twice)
+		for n := range 3 {
+			r.mustCall(n, client.AtMostOnce(), client.Durable())
+			time.Sleep(time.Second)
+		}
+		if looks != 1 {
+			t.Errorf("%d looks, want one, for the first call", looks)
+		}
+	})
+}
+
 // A request that may be executed once only is refused when the broker delivers it again, to another server with room.
 func TestAtMostOnceRedelivered(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

@@ -61,6 +61,7 @@ type service struct {
 
 	state  presence
 	at     time.Time     // since when
+	seen   time.Time     // when somebody was there, as a look or an answer has shown
 	backBy time.Time     // it was served a moment ago, or before the session was lost, or its queue had no leader: until then nobody means not yet
 	denial error         // by the broker, while denied
 	took   time.Duration // what a call takes, without waiting in the queue: a moving average
@@ -100,7 +101,8 @@ func (s *services) get(name string, make func() *service) *service {
 
 // known returns what is known of a service and still good, and the denial of one that is denied. Of the calls to busy servers one
 // is let through now and then, to find out whether they are still there, and whether there is room again. That servers were
-// there a while ago is not good enough for a call that is made once: it would wait for others until its deadline.
+// there a while ago is not good enough for a call that is made once: it would wait for others until its deadline. One that is durable
+// does so anyway.
 func (s *services) known(svc *service, durable, once bool) (_ presence, denial error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,8 +110,8 @@ func (s *services) known(svc *service, durable, once bool) (_ presence, denial e
 	switch {
 	case svc.line(durable).silent && svc.state != denied:
 		return unknown, nil
-	case once && svc.served():
-		if time.Since(svc.line(durable).heard) >= absentFor {
+	case once && !durable && svc.served():
+		if time.Since(svc.seen) >= absentFor && time.Since(svc.direct.heard) >= absentFor {
 			return unknown, nil
 		}
 		return svc.state, nil
@@ -164,6 +166,9 @@ func (s *services) note(svc *service, p *plan, mode wire.Mode, e event, start, e
 // believed at once: the broker says so too while a quorum queue goes from one leader to the next.
 func (s *services) learn(svc *service, queue string, p presence) {
 	s.mu.Lock()
+	if p == present {
+		svc.seen = time.Now()
+	}
 	if p == present && svc.state == busy { // that somebody is there does not show that there is room
 		s.mu.Unlock()
 		return
