@@ -122,8 +122,15 @@ func isolate(ctx context.Context, c *pgconn.PgConn) error {
 	return err
 }
 
-// prepare prepares the statements on a new connection.
+// prepare prepares the statements on a new connection. PostgreSQL 17 has a timeout of transactions that cannot be moved once they have begun,
+// as claim does with the others.
 func (o *options) prepare(ctx context.Context, c *pgx.Conn) error {
+	const unbounded = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+	if o.transactions {
+		if _, err := c.Exec(ctx, unbounded); err != nil {
+			return fmt.Errorf("set transaction_timeout: %w", err)
+		}
+	}
 	for name, sql := range o.statements() {
 		if _, err := c.Prepare(ctx, name, sql); err != nil {
 			return fmt.Errorf("prepare %s: %w", name, err)

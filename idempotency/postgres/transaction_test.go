@@ -401,6 +401,32 @@ func TestContextEndsBeforeHandler(t *testing.T) {
 	wantReply(t, r, err, "paid 1", false)
 }
 
+// What is configured for transactions is not for those of calls, which may take the time that they have.
+func TestConfiguredTimeouts(t *testing.T) {
+	d := newDatabase(t)
+	d.exec(`DO $$ DECLARE timeout text; BEGIN
+		FOR timeout IN SELECT name FROM pg_settings
+			WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout') LOOP
+			EXECUTE format('ALTER DATABASE %I SET %I = 500', current_database(), timeout);
+		END LOOP;
+	END $$`)
+	s := openTx(t, d.url)
+	var ran atomic.Int32
+	r, err := behind(s, func(ctx context.Context, req *rpc.Request) (*rpc.Reply, error) {
+		ran.Add(1)
+		if _, err := postgres.Tx(ctx).Exec(ctx, "SELECT pg_sleep(0.6)"); err != nil {
+			return nil, err
+		}
+		time.Sleep(600 * time.Millisecond)
+		return pay(ctx, req)
+	})(t.Context(), request("1"))
+	wantReply(t, r, err, "paid 1", false)
+	d.wantEffects("1", 1)
+	if n := ran.Load(); n != 1 {
+		t.Errorf("the handler ran %d times, want once", n)
+	}
+}
+
 // A server is frozen in a handler: PostgreSQL ends its transaction, and another server runs the call.
 func TestFrozenTransaction(t *testing.T) {
 	for name, opts := range map[string][]postgres.Option{
