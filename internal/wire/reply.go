@@ -47,7 +47,7 @@ func EncodeError(c *Call, e *rpc.Error, server string) *conn.Message {
 		headers[headerDetails] = string(e.Details)
 	}
 	if e.RetryAfter > 0 {
-		headers[headerRetryAfter] = max(1, e.RetryAfter.Milliseconds())
+		headers[headerRetryAfter] = max(1, min(e.RetryAfter, DefaultLimits.Timeout).Milliseconds())
 	}
 	return &m
 }

@@ -61,6 +61,7 @@ func TestEncodeErrorBounds(t *testing.T) {
 		{"no code", rpc.Error{Code: 99}, rpc.Error{Code: rpc.Unknown}, 0},
 		{"no execution", rpc.Error{Code: rpc.NotFound, Executed: 9}, rpc.Error{Code: rpc.NotFound}, 0},
 		{"retry after less than 1ms", rpc.Error{Code: rpc.Aborted, RetryAfter: 1}, rpc.Error{Code: rpc.Aborted, RetryAfter: time.Millisecond}, 0},
+		{"retry after more than a day", rpc.Error{Code: rpc.Aborted, RetryAfter: 48 * time.Hour}, rpc.Error{Code: rpc.Aborted, RetryAfter: 24 * time.Hour}, 0},
 		{"retry after a negative time", rpc.Error{Code: rpc.Aborted, RetryAfter: -1}, rpc.Error{Code: rpc.Aborted}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
