@@ -51,21 +51,20 @@ func (o *options) validate() error {
 	return o.call.validate()
 }
 
-// WithName says who calls, 1 to 255 bytes. Servers deduplicate within one name: a program that is to get its stored
-// replies after a restart needs the same name again. Default: random, for this client alone.
+// WithName sets the name of the client, 1 to 255 bytes. Servers deduplicate within one name: a program that wants its
+// stored replies after a restart needs the same name again. Default: random, for this client alone.
 func WithName(name string) Option { return clientOption(func(o *options) { o.name = name }) }
 
-// WithUser says in each request that it comes from this RabbitMQ user, which must be the one that the client's connection has
-// logged in as: the broker checks it, and ends the session if it is not. Servers that authorize or limit by user insist on it.
-// Default: not said.
+// WithUser puts this RabbitMQ user into each request. It must be the user that the client's connection has logged in
+// as: else the broker ends the session. Servers that authorize or limit by user require it. Default: none.
 func WithUser(name string) Option { return clientOption(func(o *options) { o.user = name }) }
 
 // WithQueue sends all calls to a queue by its name, to be answered by a server that knows nothing of this protocol, such
 // as that of RabbitMQ's tutorial 6 on "rpc_queue". Its errors cannot be told from replies.
 func WithQueue(name string) Option { return clientOption(func(o *options) { o.queue = name }) }
 
-// WithMaxInFlight sets how many calls may be in flight: more wait for room until their deadlines. At least 1, default
-// 10000.
+// WithMaxInFlight sets how many calls may be in flight: further calls wait for room until their deadlines. At least 1,
+// default 10000.
 func WithMaxInFlight(n int) Option { return clientOption(func(o *options) { o.inFlight = n }) }
 
 // WithMaxBody sets how many bytes a request may have. Default 4 MiB, as for servers.
@@ -75,7 +74,7 @@ func WithMaxBody(n int) Option { return clientOption(func(o *options) { o.maxBod
 // with resource_exhausted, ExecutedYes. Default 16 MiB, which is what RabbitMQ lets through by default since 4.0.
 func WithMaxReply(n int) Option { return clientOption(func(o *options) { o.maxReply = n }) }
 
-// WithServerUser drops replies that do not come from this RabbitMQ user. Servers must say who they are, see
+// WithServerUser drops replies that do not come from this RabbitMQ user. Servers must name it in their replies, see
 // server.WithUser; the broker checks it. Default: any.
 func WithServerUser(name string) Option {
 	return clientOption(func(o *options) { o.serverUser = name })
@@ -142,12 +141,11 @@ func AtMostOnce() CallOption { return func(o *callOptions) { o.once = true } }
 // It waits in the queue, until the deadline, if nobody serves it.
 func Durable() CallOption { return func(o *callOptions) { o.durable = true } }
 
-// WithRetry makes another attempt, after a pause and within a budget, when the server says no for now: resource_exhausted,
-// unavailable, aborted. It is the default; what the server has executed is not executed again.
+// WithRetry makes another attempt, after a pause and within a budget, when the server refuses with resource_exhausted,
+// unavailable or aborted. It is the default. What the server has executed is not executed again.
 func WithRetry() CallOption { return func(o *callOptions) { o.retry = true } }
 
-// WithoutRetry takes the server's first no for an answer. A request that was lost is sent again all the same, see
-// [AtMostOnce].
+// WithoutRetry returns the server's first refusal. A request that was lost is sent again all the same, see [AtMostOnce].
 func WithoutRetry() CallOption { return func(o *callOptions) { o.retry = false } }
 
 // WithCallID sets the ID under which servers deduplicate, 1 to 255 bytes, for a caller that makes the same call again

@@ -77,7 +77,7 @@ func (o *options) validate() error {
 // WithName names the connections in the broker's management and logs. Default: the name of the program.
 func WithName(name string) Option { return func(o *options) { o.name = name } }
 
-// WithLogger sets where connecting, losing a session and refusals are said. Default: slog.Default.
+// WithLogger sets where connects, lost sessions and refusals are logged. Default: slog.Default.
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
 // WithHeartbeat sets the interval in which both sides show that they are alive: whole seconds, 1s to 10m, default 10s.
@@ -89,14 +89,14 @@ func WithHeartbeat(d time.Duration) Option { return func(o *options) { o.heartbe
 // that is spoken.
 func WithTLS(c *tls.Config) Option { return WithTLSFrom(func() (*tls.Config, error) { return c, nil }) }
 
-// WithTLSFrom has f say the TLS configuration for amqps URLs anew for each dial, so that renewed certificates need no
-// restart. If f returns nil it is the one that [WithTLS] describes as the default; with an error the dial fails, and is tried
-// again. f has 10 s; while it runs it is not called again, and all who dial wait for its answer.
+// WithTLSFrom calls f for the TLS configuration of amqps URLs at each dial, so that renewed certificates need no
+// restart. If f returns nil, the default that [WithTLS] describes is used; if it returns an error, the dial fails and is
+// tried again. f has 10 s; while it runs it is not called again, and all dials wait for it.
 func WithTLSFrom(f func() (*tls.Config, error)) Option { return func(o *options) { o.tls = f } }
 
-// WithCredentials has f say who logs in anew for each dial, so that a new password needs no restart. If the user is empty it is
-// the one of the URL; with an error the dial fails, and is tried again: it must not have the password in it. f has 10 s;
-// while it runs it is not called again, and all who dial wait for its answer. Sessions that live are left alone.
+// WithCredentials calls f for user and password at each dial, so that a new password needs no restart. An empty user
+// means that of the URL. If f returns an error, the dial fails and is tried again; the error must not contain the
+// password. f has 10 s; while it runs it is not called again, and all dials wait for it. Open sessions stay open.
 func WithCredentials(f func() (user, password string, err error)) Option {
 	return func(o *options) { o.login = f }
 }
@@ -115,6 +115,7 @@ func WithDialer(d DialFunc) Option { return func(o *options) { o.dial = d } }
 // is down.
 func WithBackgroundDial() Option { return func(o *options) { o.background = true } }
 
-// WithoutDataPlane has the AMQP library write and read messages, too: about two thirds of the calls per second, and who publishes
-// waits for a slow network, beyond the deadlines of calls. It is for finding out whether the data plane is at fault. The same for a whole program: the environment variable RABBITRPC_DATAPLANE=off.
+// WithoutDataPlane lets the AMQP library write and read messages: about two thirds of the calls per second, and a
+// publish waits for a slow network, even beyond the deadline of its call. Use it to find out whether the data plane is
+// at fault. The environment variable RABBITRPC_DATAPLANE=off does the same for a whole program.
 func WithoutDataPlane() Option { return func(o *options) { o.library = true } }

@@ -36,8 +36,8 @@ type Error struct {
 }
 
 // ErrNoAnswer is in the chain of the errors that a client makes itself, because it
-// has no answer of a server. Like a remote error, such an error is no verdict of a
-// handler that returns it.
+// got no answer from a server. If a handler returns such an error, or a remote one,
+// its server does not pass it on as the handler's own.
 var ErrNoAnswer = errors.New("no answer")
 
 // ErrInDoubt is in the chain of a handler's error if the handler does not know whether what it was for has happened: it

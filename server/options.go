@@ -142,24 +142,23 @@ func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout =
 // WithName names this instance in its replies, 1 to 255 bytes. Default: host and process id.
 func WithName(name string) Option { return func(o *options) { o.name = name } }
 
-// WithVersion says which version of the service this is, to those who ask which instances there are: at most 255 bytes.
-// Default: not said.
+// WithVersion sets the version of the service that discovery shows: at most 255 bytes. Default: none.
 func WithVersion(v string) Option { return func(o *options) { o.version = v } }
 
-// WithoutDiscovery does not answer those who ask which instances there are: no name, method, version or count gets to
-// callers who may not call this service but may publish to the exchange rabbitrpc. It also saves a session.
+// WithoutDiscovery switches discovery off: callers who may publish to the exchange rabbitrpc, but may not call this
+// service, learn no name, method, version or count. It also saves a session.
 func WithoutDiscovery() Option { return func(o *options) { o.hidden = true } }
 
-// WithUser says in each reply that it comes from this RabbitMQ user, which must be the one that the server's connection has
-// logged in as: the broker checks it, and ends the session if it is not, after which the server takes no calls for 30 s. Callers can insist on it.
-// Default: not said.
+// WithUser puts this RabbitMQ user into each reply. It must be the user that the server's connection has logged in as:
+// else the broker ends the session, and the server takes no calls for 30 s. Callers can require it, see
+// client.WithServerUser. Default: none.
 func WithUser(name string) Option { return func(o *options) { o.user = name } }
 
-// WithLogger sets where failures are said. Default: slog.Default.
+// WithLogger sets where failures are logged. Default: slog.Default.
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
-// WithStore sets the memory of the answered calls; nil for none: then each attempt that arrives is executed. Default:
-// an LRU in this process.
+// WithStore sets where answered calls are remembered. With nil they are not: each attempt that arrives is executed.
+// Default: an LRU in this process.
 func WithStore(s idempotency.Store) Option { return func(o *options) { o.store = s } }
 
 // WithInterceptors wraps each request that passed its checks; the first is the outermost. They see duplicates too. One
@@ -174,10 +173,10 @@ func WithQueue(name, method string) Option {
 	return func(o *options) { o.queue, o.method = name, method }
 }
 
-// WithReplyTo lets the callers of the plain queue have their replies in queues whose whole name matches the pattern, such as a
-// durable one that several of them share. Without it a queue that has a name of its own must be exclusive. It makes the server
-// write into whatever queue has such a name, with the server's rights: no queue that holds anything but replies should. The
-// queues of services, and this plain queue, are not answered, whatever the pattern.
+// WithReplyTo lets callers of the plain queue get their replies in queues whose whole name matches the pattern, such as
+// a durable one that several of them share. Without it, a reply queue with a name of its own must be exclusive. The
+// server writes, with its own rights, into any queue with such a name, so the pattern must match no queue that holds
+// anything but replies. The queues of services, and this plain queue, are never answered, whatever the pattern.
 func WithReplyTo(pattern *regexp.Regexp) Option {
 	return func(o *options) {
 		if pattern == nil {
@@ -193,10 +192,11 @@ func WithReplyTo(pattern *regexp.Regexp) Option {
 // kills its servers: after limit failed deliveries, 1 to 1000, it goes back to its caller.
 func WithQuorumQueue(limit int) Option { return func(o *options) { o.quorum = limit } }
 
-// WithMaxQueue bounds how many requests may wait in the service's queue, those that workers have not counted; of a plain queue
-// it does not. A request that finds the queue full goes back to its caller at once: resource_exhausted. In a quorum queue it
-// takes the place of the oldest, which goes back instead, whatever its caller was promised. A queue that exists keeps its
-// bound, and a server that wants another one does not start. Default: no bound.
+// WithMaxQueue bounds how many requests may wait in the service's queue. Requests that workers have are not counted,
+// and plain queues are not bounded. A request that finds the queue full goes back to its caller at once:
+// resource_exhausted. In a quorum queue it takes the place of the oldest request, which goes back instead, even a
+// durable one. A queue that exists keeps its bound, and a server that wants another one does not start. Default: no
+// bound.
 func WithMaxQueue(n int) Option { return func(o *options) { o.maxQueue = n } }
 
 // WithPoisonLimit sets how often a request may be given to servers that do not live to answer it, 0 to 1000, default 5. Then
@@ -208,16 +208,17 @@ func WithMaxQueue(n int) Option { return func(o *options) { o.maxQueue = n } }
 // beside a request that kills its server is counted too: the limit leaves it the time to end in another try.
 func WithPoisonLimit(n int) Option { return func(o *options) { o.poison = n } }
 
-// WithFailFast makes Run end with an error when the broker takes away what the server needs, for those who have a
-// supervisor decide: the queue is deleted, its leader lost, a right revoked, an acknowledgement overdue. By default the
-// server makes a new session, declares all again, and goes on within a second. Lost connections are no such reason; what the
-// broker refuses others who share the connection is.
+// WithFailFast makes Run return an error when the broker takes away what the server needs, so that a supervisor can
+// decide: the queue is deleted, its leader lost, a right revoked, an acknowledgement overdue. By default the server
+// makes a new session, declares everything again, and goes on within a second. A lost connection does not end Run. A
+// refusal that others caused who share the connection does.
 func WithFailFast() Option { return func(o *options) { o.failFast = true } }
 
-// WithAuthorizer asks f whether a request may be executed: after its bounds were checked, before its body is decoded, its
-// method looked up, or any interceptor or store sees it. User is the one that the broker has checked, if the caller has
-// said it; Client, Method and Header are what the caller says. An *[rpc.Error] of f crosses the wire as it is; any other
-// error crosses as permission_denied, and its text goes to the log. Either way the call was not executed.
+// WithAuthorizer asks f whether a request may be executed, after its bounds were checked, and before its body is
+// decoded, its method looked up, or any interceptor or store sees it. User is the RabbitMQ user that the broker has
+// checked, if the request names one; Client, Method and Header are set by the caller, and not checked. An *[rpc.Error] of
+// f crosses the wire as it is; any other error crosses as permission_denied, and its text goes to the log. Either way
+// the call was not executed.
 func WithAuthorizer(f func(ctx context.Context, r *rpc.Request) error) Option {
 	return func(o *options) { o.authorizer = f }
 }

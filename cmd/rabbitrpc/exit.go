@@ -23,8 +23,8 @@ const (
 const exitHelp = `Exit codes:
   0       it worked
   1       usage or configuration is wrong, or the command failed
-  2       no connection with the broker, or not to the end
-  3       nobody serves what was called
+  2       no connection with the broker, or it was lost on the way
+  3       no server serves what was called
   4       no answer before the timeout
   5       no answer for another reason
   6       a check has found a problem

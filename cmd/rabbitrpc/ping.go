@@ -26,7 +26,7 @@ and in the end one with the summary.
 const pingExits = `Exit codes:
   0       an instance has answered
   1       usage or configuration is wrong, or the command failed
-  2       no connection with the broker, or not to the end
+  2       no connection with the broker, or it was lost on the way
   3       no instance has answered
   130     stopped by Ctrl-C or SIGTERM before it was connected`
 

@@ -12,9 +12,9 @@
 // In claim mode, the default, a call is claimed in a transaction of its own before it runs, and its outcome is
 // stored in another after. That is at least once. Duplicates are suppressed across all servers for as long as
 // the holder of the claim lives, and a lease longer. When a holder has given no sign of life for a lease, its
-// call is taken over and runs again. A holder that was only frozen, and wakes, may then have a second effect:
-// fencing is not deduplication, it loses only its answer. The same goes for one that was cut off from
-// PostgreSQL for longer than a lease.
+// call is taken over and runs again. A holder that was only frozen, and wakes, may then cause the effect a
+// second time: fencing stops its answer, not its effect. The same holds for one that was cut off from PostgreSQL
+// for longer than a lease.
 //
 // With [WithTransactions] the claim, what the handler writes through [Tx], and the outcome are one transaction.
 // They are committed together or not at all: exactly-once effects for what the handler writes through the
@@ -22,10 +22,10 @@
 // least once, since a call whose transaction was rolled back runs again. A handler that fails has what it wrote
 // rolled back, and its error stored. A handler that runs past its deadline may still commit.
 //
-// A holder that is killed loses its transaction at once. One that is frozen, or cut off, loses it when it has
-// been without a statement for as long as its call had left when it began, and a second, or for the time of
-// [WithLease]. Until then its call is in flight. If the commit of a call is cut off, what came of it is read
-// back before the call is answered.
+// A holder that is killed loses its transaction at once. One that is frozen, or cut off, loses it after a time
+// without a statement: what its call had left when it began, plus a second, or the time of [WithLease]. Until
+// then its call is in flight. If the connection is lost during a commit, the outcome is read back before the
+// call is answered.
 //
 // Both modes rest on what PostgreSQL has committed being there later: not so after a failover to a replica that
 // lags, nor with fsync off. A call is forgotten after the retention. Only the clock of PostgreSQL counts.
