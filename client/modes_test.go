@@ -104,6 +104,12 @@ func TestAtMostOnceLooksAreShared(t *testing.T) {
 		if looks != 2 {
 			t.Errorf("%d looks in 100ms, want 2", looks)
 		}
+		time.Sleep(time.Second)
+		r.mustCall(1)
+		r.mustCall(2, client.AtMostOnce())
+		if looks != 2 {
+			t.Errorf("%d looks after a direct answer, want no more", looks)
+		}
 	})
 }
 

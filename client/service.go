@@ -111,7 +111,7 @@ func (s *services) known(svc *service, durable, once bool) (_ presence, denial e
 	case svc.line(durable).silent && svc.state != denied:
 		return unknown, nil
 	case once && !durable && svc.served():
-		if time.Since(svc.seen) >= absentFor && time.Since(svc.direct.heard) >= absentFor {
+		if time.Since(svc.seen) >= absentFor {
 			return unknown, nil
 		}
 		return svc.state, nil
@@ -182,7 +182,7 @@ func (s *services) learn(svc *service, queue string, p presence) {
 // room takes note of the reply, which came now, to a direct attempt that was made at start.
 func (s *services) room(svc *service, queue string, start, now time.Time) {
 	s.mu.Lock()
-	svc.direct = line{heard: now}
+	svc.direct, svc.seen = line{heard: now}, now
 	svc.took += (now.Sub(start) - svc.took) / 8
 	if svc.state == present || svc.state == busy && !start.After(svc.at) {
 		s.mu.Unlock()

@@ -192,18 +192,23 @@ func TestForgedDeliveryCount(t *testing.T) {
 	})
 }
 
+// fullParked returns a connector with which the broker refuses what is to be parked, until room is called.
+func fullParked(r *rig) (c conn.Connector, room func()) {
+	var refuse atomic.Bool
+	refuse.Store(true)
+	return &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
+		if m.Key == "rabbitrpc.math.parked" && refuse.Load() {
+			confirmed(false)
+			return nil
+		}
+		return p.Publish(m, confirmed)
+	}}, func() { refuse.Store(false) }
+}
+
 // A request that cannot be parked is not given back to a quorum queue that would give it up.
 func TestParkingAtTheLimit(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		var refuse atomic.Bool
-		refuse.Store(true)
-		c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
-			if m.Key == "rabbitrpc.math.parked" && refuse.Load() {
-				confirmed(false)
-				return nil
-			}
-			return p.Publish(m, confirmed)
-		}}
+		c, room := fullParked(r)
 		r.start(c, func(context.Context, int) (int, error) {
 			r.conn.Lose()
 			return 0, nil
@@ -215,7 +220,7 @@ func TestParkingAtTheLimit(t *testing.T) {
 		if n := r.copies(); n != 1 {
 			t.Errorf("%d copies, want 1\n%s", n, r.log)
 		}
-		refuse.Store(false)
+		room()
 		time.Sleep(10 * time.Second)
 		if n := len(r.parked()); n != 1 {
 			t.Errorf("%d parked, want 1\n%s", n, r.log)
@@ -226,22 +231,14 @@ func TestParkingAtTheLimit(t *testing.T) {
 // What the broker refuses is not there: it is said to be refused, and tried again soon, however often that was.
 func TestParkingRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		var refuse atomic.Bool
-		refuse.Store(true)
-		c := &hooked{Connector: r.conn, publish: func(p conn.Publisher, m *conn.Message, confirmed func(bool)) error {
-			if m.Key == "rabbitrpc.math.parked" && refuse.Load() {
-				confirmed(false)
-				return nil
-			}
-			return p.Publish(m, confirmed)
-		}}
+		c, room := fullParked(r)
 		r.start(c, twice, memory(t, 5))
 		r.send(r.request("21", forever(1_000_000)))
 		time.Sleep(time.Minute)
 		if log := r.log.String(); !strings.Contains(log, "refused by the broker") || strings.Contains(log, "in time") {
 			t.Errorf("want it said that the broker refuses; log:\n%s", log)
 		}
-		refuse.Store(false)
+		room()
 		time.Sleep(3 * time.Second)
 		if n := len(r.parked()); n != 1 {
 			t.Errorf("%d parked, want 1", n)

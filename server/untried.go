@@ -52,13 +52,12 @@ func (u *untried) add(r *untriedReply) (start bool) {
 	if r.held = u.held < u.maxHeld; r.held {
 		u.held++
 	}
-	early := !r.held
 	if start = !u.trying; start {
 		u.trying = true
 		u.trials.Add(1)
 	}
 	u.mu.Unlock()
-	if early {
+	if !r.held {
 		r.settle(nil)
 	}
 	return start
